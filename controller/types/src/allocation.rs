@@ -1,0 +1,130 @@
+//! Allocations: one incarnation of an instance on one node, as wished (down to the agent) and as seen (up from it).
+
+use std::collections::BTreeMap;
+use std::net::Ipv4Addr;
+
+use serde::{Deserialize, Serialize};
+
+use crate::image::{ImageDigest, RootfsFormat};
+use crate::instance::{Publish, RestartPolicy};
+use crate::size::Resources;
+use crate::{AllocationId, InstanceId, Name, Timestamp};
+
+/// `pending → preparing → starting → running → stopping → stopped | failed | lost`.
+#[derive(Clone, Copy, PartialEq, Eq, Debug, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+#[cfg_attr(feature = "openapi", derive(utoipa::ToSchema))]
+pub enum AllocationState {
+    /// The agent has not spoken of it yet.
+    Pending,
+    /// The image (and moved data) is being fetched.
+    Preparing,
+    /// The container is being made.
+    Starting,
+    /// Its first process runs.
+    Running,
+    /// It was told to end.
+    Stopping,
+    /// Ended as wished; its data is kept.
+    Stopped,
+    /// Ended otherwise, and is not tried again.
+    Failed,
+    /// The controller gave it up with its node.
+    Lost,
+}
+
+impl AllocationState {
+    /// Nothing of it runs and nothing will by itself.
+    #[must_use]
+    pub const fn is_settled(self) -> bool {
+        matches!(self, Self::Stopped | Self::Failed | Self::Lost)
+    }
+}
+
+/// How a process ended.
+#[derive(Clone, Copy, PartialEq, Eq, Debug, Serialize, Deserialize)]
+#[cfg_attr(feature = "openapi", derive(utoipa::ToSchema))]
+pub struct ExitStatus {
+    /// Exit code, or 128 + signal; -1 when the board lost power or the code could not be learnt.
+    pub code: i32,
+    /// The kernel killed it for want of memory.
+    pub oom_killed: bool,
+    /// When it ended.
+    pub at: Timestamp,
+}
+
+/// What the agent should make of an allocation. An allocation that is absent from the desired set is to be deleted.
+#[derive(Clone, Copy, PartialEq, Eq, Debug, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum AllocationDesired {
+    /// Run it.
+    Running,
+    /// End it and keep its data.
+    Stopped,
+    /// Leave no trace of it, then say so in `gone`.
+    Deleted,
+}
+
+/// Everything the agent needs to run an allocation. Level-triggered: sent again whole at any change.
+#[derive(Clone, PartialEq, Eq, Debug, Serialize, Deserialize)]
+pub struct AllocationSpec {
+    /// Id.
+    pub id: AllocationId,
+    /// Whose incarnation it is.
+    pub instance: InstanceId,
+    /// The instance's name: the host name inside.
+    pub name: Name,
+    /// The instance's project.
+    pub project: Name,
+    /// Grows with every change of this spec; echoed in reports.
+    pub generation: u64,
+    /// What to make of it.
+    pub desired: AllocationDesired,
+    /// Grows when a user asks for a restart: a container of an older epoch is stopped and started.
+    pub epoch: u64,
+    /// The image's root file system.
+    pub image: ImageDigest,
+    /// How that file is to be mounted.
+    pub format: RootfsFormat,
+    /// Size of that file in bytes, to bound the download.
+    pub image_bytes: u64,
+    /// First process: command and arguments. Never empty.
+    pub command: Vec<String>,
+    /// The command is the image's own init (systemd, OpenRC, busybox init) and gets the `system` profile; otherwise it
+    /// runs under our tiny init with the `app` profile.
+    pub system: bool,
+    /// Environment of the first process.
+    pub env: BTreeMap<String, String>,
+    /// Limits.
+    pub resources: Resources,
+    /// Its address; the prefix length is that of the node's instance network.
+    pub address: Ipv4Addr,
+    /// First of the 65,536 host ids its users are mapped to.
+    pub uid_base: u32,
+    /// Published ports.
+    pub publish: Vec<Publish>,
+    /// What to do when the first process ends by itself.
+    pub restart: RestartPolicy,
+    /// Fill the writable layer with that of this older allocation (on another node) before the first start.
+    pub seed_from: Option<AllocationId>,
+}
+
+/// What the agent saw of an allocation.
+#[derive(Clone, PartialEq, Eq, Debug, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct AllocationReport {
+    /// Id.
+    pub id: AllocationId,
+    /// Generation of the spec the agent was acting on. Older than the controller's: the report is dropped.
+    pub generation: u64,
+    /// State.
+    pub state: AllocationState,
+    /// Why, in a sentence; empty when there is nothing to explain.
+    pub reason: String,
+    /// How often the agent has started it again since it was placed.
+    pub restarts: u32,
+    /// When the first process last started.
+    pub started_at: Option<Timestamp>,
+    /// How the first process last ended.
+    pub exit: Option<ExitStatus>,
+}

@@ -1,0 +1,139 @@
+//! Images: one read-only root file system file, named by its digest, found by alias.
+
+use std::fmt;
+use std::str::FromStr;
+
+use serde::{Deserialize, Deserializer, Serialize};
+
+use crate::size::Arch;
+use crate::Timestamp;
+
+/// The largest image file accepted: 4 GiB.
+pub const MAX_IMAGE_BYTES: u64 = 4 << 30;
+
+/// SHA-256 of the root file system file, written `sha256:` and 64 lower-case hexadecimal digits.
+#[derive(Clone, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize)]
+#[serde(transparent)]
+#[cfg_attr(feature = "openapi", derive(utoipa::ToSchema))]
+#[cfg_attr(feature = "openapi", schema(value_type = String, pattern = "^sha256:[0-9a-f]{64}$"))]
+pub struct ImageDigest(String);
+
+impl ImageDigest {
+    /// From the 32 bytes of a SHA-256.
+    #[must_use]
+    pub fn from_sha256(hash: &[u8; 32]) -> Self {
+        use fmt::Write;
+        let mut text = String::with_capacity(71);
+        text.push_str("sha256:");
+        for byte in hash {
+            // Writing to a String cannot fail.
+            let _ = write!(text, "{byte:02x}");
+        }
+        Self(text)
+    }
+
+    /// The whole text, `sha256:…`.
+    #[must_use]
+    pub fn as_str(&self) -> &str {
+        &self.0
+    }
+
+    /// The 64 hexadecimal digits: safe as a file name.
+    #[must_use]
+    pub fn hex(&self) -> &str {
+        &self.0["sha256:".len()..]
+    }
+}
+
+impl FromStr for ImageDigest {
+    type Err = String;
+    fn from_str(text: &str) -> Result<Self, String> {
+        let hex = text.strip_prefix("sha256:").unwrap_or_default();
+        if hex.len() == 64 && hex.bytes().all(|b| matches!(b, b'0'..=b'9' | b'a'..=b'f')) {
+            Ok(Self(text.to_owned()))
+        } else {
+            Err(format!("'{text}' is not sha256: and 64 hexadecimal digits"))
+        }
+    }
+}
+
+impl fmt::Display for ImageDigest {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(&self.0)
+    }
+}
+
+impl fmt::Debug for ImageDigest {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(&self.0)
+    }
+}
+
+impl<'de> Deserialize<'de> for ImageDigest {
+    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
+        String::deserialize(deserializer)?.parse().map_err(serde::de::Error::custom)
+    }
+}
+
+/// The file system of the root file.
+#[derive(Clone, Copy, PartialEq, Eq, Debug, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+#[cfg_attr(feature = "openapi", derive(utoipa::ToSchema))]
+pub enum RootfsFormat {
+    /// EROFS: preferred, since its mounts can be id-mapped on kernels before 6.2.
+    Erofs,
+    /// SquashFS.
+    Squashfs,
+}
+
+impl RootfsFormat {
+    /// The kernel's name of the file system.
+    #[must_use]
+    pub const fn as_str(self) -> &'static str {
+        match self {
+            Self::Erofs => "erofs",
+            Self::Squashfs => "squashfs",
+        }
+    }
+}
+
+/// What an image says of itself: the query parameters of `POST /v1/images`, the `manifest.yaml` of a recipe.
+#[derive(Clone, PartialEq, Eq, Debug, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+#[cfg_attr(feature = "openapi", derive(utoipa::ToSchema))]
+pub struct ImageManifest {
+    /// The alias that will stand for it; an older image loses the alias.
+    pub alias: String,
+    /// Instruction set.
+    pub arch: Arch,
+    /// File system of the root file.
+    pub format: RootfsFormat,
+    /// Path of the image's own init, where it has one: without a command, an instance boots it.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub init: Option<String>,
+    /// One line for people.
+    #[serde(default)]
+    pub description: String,
+}
+
+/// An image as the API shows it.
+#[derive(Clone, PartialEq, Eq, Debug, Serialize, Deserialize)]
+#[cfg_attr(feature = "openapi", derive(utoipa::ToSchema))]
+pub struct Image {
+    /// Digest of the root file: the image's name.
+    pub digest: ImageDigest,
+    /// Aliases that stand for it now.
+    pub aliases: Vec<String>,
+    /// Instruction set.
+    pub arch: Arch,
+    /// File system of the root file.
+    pub format: RootfsFormat,
+    /// Size of the root file in bytes.
+    pub size_bytes: u64,
+    /// Path of its own init, where it has one.
+    pub init: Option<String>,
+    /// One line for people.
+    pub description: String,
+    /// When it was stored.
+    pub created_at: Timestamp,
+}
