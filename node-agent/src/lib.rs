@@ -1,1 +1,3 @@
-//! node-agent.
+//! The agent of a Roost node.
+
+pub mod runtime;

@@ -1,0 +1,194 @@
+//! The seam between what the agent wants and what makes containers.
+//!
+//! `linux` makes real ones; `fake` keeps the same states in memory for tests of the agent's own logic and is never what
+//! a feature is proven with. The agent plans; a runtime only does, and reports what it saw.
+
+use std::future::Future;
+use std::os::fd::OwnedFd;
+use std::path::Path;
+use std::time::Duration;
+
+use roost_types::stream::Resize;
+use roost_types::sync::NodeNetwork;
+use roost_types::{AllocationId, AllocationSpec, ExitStatus, Timestamp};
+use tokio::sync::mpsc;
+
+/// What a runtime says of one container.
+#[derive(Clone, PartialEq, Eq, Debug)]
+pub struct ContainerStatus {
+    /// Whose it is.
+    pub id: AllocationId,
+    /// Where it is.
+    pub state: ContainerState,
+}
+
+/// Where a container is.
+#[derive(Clone, PartialEq, Eq, Debug)]
+pub enum ContainerState {
+    /// Its first process runs.
+    Running {
+        /// The epoch of the spec it was started with.
+        epoch: u64,
+        /// The host's pid of its first process.
+        pid: u32,
+        /// Since when.
+        started_at: Timestamp,
+    },
+    /// Its first process ended (or never came up again after a power cut); its writable layer is there.
+    Exited {
+        /// How; none when it was never started or the board lost power meanwhile.
+        exit: Option<ExitStatus>,
+    },
+}
+
+/// Something happened to a container without having been asked for.
+#[derive(Clone, PartialEq, Eq, Debug)]
+pub enum RuntimeEvent {
+    /// Its first process ended.
+    Exited {
+        /// Whose.
+        id: AllocationId,
+        /// How.
+        exit: ExitStatus,
+    },
+}
+
+/// A container that was just started.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub struct Started {
+    /// The host's pid of its first process.
+    pub pid: u32,
+    /// When it was executed.
+    pub at: Timestamp,
+}
+
+/// A process to run in a running container.
+#[derive(Clone, PartialEq, Eq, Debug)]
+pub struct ExecPlan {
+    /// Command and arguments; never empty.
+    pub command: Vec<String>,
+    /// Added to the container's environment, `NAME=value`.
+    pub env: Vec<String>,
+    /// Give it a terminal of this size.
+    pub tty: Option<Resize>,
+}
+
+/// A process that runs in a container.
+#[derive(Debug)]
+pub struct ExecSession {
+    /// Write end of its standard input, or the terminal (then `stdout` is a duplicate of it and `stderr` is none).
+    pub stdin: OwnedFd,
+    /// Read end of its standard output, or the terminal.
+    pub stdout: OwnedFd,
+    /// Read end of its standard error.
+    pub stderr: Option<OwnedFd>,
+    /// Its control.
+    pub control: mpsc::Sender<ExecControl>,
+    /// Its status, once it has ended.
+    pub exit: tokio::sync::oneshot::Receiver<ExitStatus>,
+}
+
+/// What may be asked of a process started by exec. Dropping the sender (the user went away) kills the process.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub enum ExecControl {
+    /// Send it a signal.
+    Signal(i32),
+}
+
+/// A piece of a container's log.
+#[derive(Clone, PartialEq, Eq, Debug)]
+pub struct LogChunk {
+    /// Standard error rather than standard output.
+    pub stderr: bool,
+    /// Whole lines, except at the end.
+    pub bytes: Vec<u8>,
+}
+
+/// What a container uses.
+#[derive(Clone, Copy, PartialEq, Eq, Debug, Default)]
+pub struct ContainerStats {
+    /// Processor time used, in microseconds.
+    pub cpu_usec: u64,
+    /// Memory charged to it, in bytes.
+    pub memory_bytes: u64,
+    /// Processes and threads.
+    pub pids: u32,
+}
+
+/// Why a runtime could not do something.
+#[derive(Debug, thiserror::Error)]
+pub enum RuntimeError {
+    /// There is no such container.
+    #[error("no container of allocation {0} here")]
+    NoContainer(AllocationId),
+    /// The container does not run.
+    #[error("the container does not run")]
+    NotRunning,
+    /// The command cannot be executed: the shell's 126 (not executable) or 127 (not found).
+    #[error("{message}")]
+    Command {
+        /// 126 or 127.
+        code: i32,
+        /// What is wrong with it.
+        message: String,
+    },
+    /// A limit cannot be enforced here.
+    #[error("{0}")]
+    Unsupported(String),
+    /// A step failed.
+    #[error("{step}")]
+    Step {
+        /// What was being done, with path and value.
+        step: String,
+        /// Why it failed.
+        #[source]
+        source: std::io::Error,
+    },
+}
+
+/// Makes, watches and ends containers. Every method may be called again with the same arguments and means the same.
+pub trait Runtime: Send + Sync + 'static {
+    /// Every container of this node, running or not: what an agent that just started adopts.
+    fn list(&self) -> impl Future<Output = Result<Vec<ContainerStatus>, RuntimeError>> + Send;
+
+    /// Makes the bridge of the instances, its address and the routes to other nodes fit.
+    fn ensure_network(&self, network: &NodeNetwork) -> impl Future<Output = Result<(), RuntimeError>> + Send;
+
+    /// Starts the container: its root is the image file under the allocation's own writable layer. Starting what runs
+    /// with the same epoch is not an error.
+    fn start(
+        &self,
+        spec: &AllocationSpec,
+        image: &Path,
+        network: &NodeNetwork,
+    ) -> impl Future<Output = Result<Started, RuntimeError>> + Send;
+
+    /// Asks the first process to end, kills it after `grace`, and returns when nothing of the container runs. The
+    /// writable layer stays.
+    fn stop(&self, id: AllocationId, grace: Duration) -> impl Future<Output = Result<(), RuntimeError>> + Send;
+
+    /// Kills what runs and removes every trace: processes, cgroups, network, mounts, writable layer, logs.
+    fn delete(&self, id: AllocationId) -> impl Future<Output = Result<(), RuntimeError>> + Send;
+
+    /// Runs a process in a running container.
+    fn exec(
+        &self,
+        id: AllocationId,
+        plan: &ExecPlan,
+    ) -> impl Future<Output = Result<ExecSession, RuntimeError>> + Send;
+
+    /// What the first process wrote: the last `tail` lines (everything kept when none), then, with `follow`, what
+    /// comes, until the receiver is dropped or the container is deleted.
+    fn logs(
+        &self,
+        id: AllocationId,
+        tail: Option<u32>,
+        follow: bool,
+    ) -> impl Future<Output = Result<mpsc::Receiver<LogChunk>, RuntimeError>> + Send;
+
+    /// What the container uses now.
+    fn stats(&self, id: AllocationId) -> impl Future<Output = Result<ContainerStats, RuntimeError>> + Send;
+
+    /// The next thing that happened. Events of the time before the agent started are in `list`.
+    fn next_event(&self) -> impl Future<Output = RuntimeEvent> + Send;
+}
