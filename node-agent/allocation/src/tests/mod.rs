@@ -1,0 +1,54 @@
+//! The machine against a small model of the world.
+
+mod any_order;
+mod lifecycle;
+
+use std::collections::BTreeMap;
+use std::net::Ipv4Addr;
+
+use roost_types::allocation::AllocationDesired;
+use roost_types::image::RootfsFormat;
+use roost_types::instance::RestartPolicy;
+use roost_types::sync::{DesiredSet, NodeNetwork};
+use roost_types::{AllocationId, AllocationSpec, ExitStatus, ImageDigest, InstanceId, Size, Timestamp};
+
+pub(crate) fn id(n: u8) -> AllocationId {
+    AllocationId::mint(1_000, [n; 10])
+}
+
+pub(crate) fn digest() -> ImageDigest {
+    ImageDigest::from_sha256(&[7; 32])
+}
+
+pub(crate) fn spec(n: u8, restart: RestartPolicy) -> AllocationSpec {
+    AllocationSpec {
+        id: id(n),
+        instance: InstanceId::mint(1_000, [n; 10]),
+        name: "web".parse().unwrap(),
+        project: "default".parse().unwrap(),
+        generation: 1,
+        desired: AllocationDesired::Running,
+        epoch: 1,
+        image: digest(),
+        format: RootfsFormat::Erofs,
+        image_bytes: 4096,
+        command: vec!["httpd".to_owned()],
+        system: false,
+        env: BTreeMap::new(),
+        resources: Size::Nano.resources(),
+        address: Ipv4Addr::new(10, 77, 1, 10 + n),
+        uid_base: 0x1_0000 * u32::from(n),
+        publish: vec![format!("{}:80", 18_000 + u16::from(n)).parse().unwrap()],
+        restart,
+        seed_from: None,
+    }
+}
+
+pub(crate) fn set(allocations: Vec<AllocationSpec>) -> DesiredSet {
+    let network = NodeNetwork { gateway: Ipv4Addr::new(10, 77, 1, 1), prefix_len: 24, routes: Vec::new() };
+    DesiredSet { network, allocations }
+}
+
+pub(crate) fn ended(code: i32, at: i64) -> ExitStatus {
+    ExitStatus { code, oom_killed: false, at: Timestamp(at) }
+}

@@ -1,0 +1,129 @@
+//! The words between the machine and the shell: work to do, how it went, what was seen.
+
+use std::net::Ipv4Addr;
+use std::time::Duration;
+
+use roost_types::instance::Publish;
+use roost_types::sync::NodeNetwork;
+use roost_types::{AllocationId, AllocationSpec, ExitStatus, ImageDigest, Timestamp};
+
+/// How long a container is given to end by itself before it is killed.
+pub const STOP_GRACE: Duration = Duration::from_secs(10);
+
+/// One piece of work, to be answered once by [`Observation::Completed`] with the same `op`.
+#[derive(Clone, PartialEq, Eq, Debug)]
+pub struct Action {
+    /// Names this piece of work; never used twice by one machine.
+    pub op: u64,
+    /// What to do.
+    pub work: Work,
+}
+
+/// What to do. Everything may be done again with the same result.
+#[derive(Clone, PartialEq, Eq, Debug)]
+pub enum Work {
+    /// Make the bridge, its address and the routes fit.
+    EnsureNetwork(NodeNetwork),
+    /// Replace the firewall's table.
+    ApplyFirewall(FirewallPlan),
+    /// Download the image of this spec.
+    FetchImage(Box<AllocationSpec>),
+    /// Fill the writable layer of this spec from its `seed_from`.
+    FetchLayer(Box<AllocationSpec>),
+    /// Start the container of this spec.
+    Start(Box<AllocationSpec>),
+    /// End the container's processes; its layer stays.
+    Stop {
+        /// Whose.
+        id: AllocationId,
+        /// How long it may take to end by itself.
+        grace: Duration,
+    },
+    /// Leave no trace.
+    Delete {
+        /// Of which allocation.
+        id: AllocationId,
+    },
+}
+
+/// What the firewall should allow and pin.
+#[derive(Clone, PartialEq, Eq, Debug)]
+pub struct FirewallPlan {
+    /// The node's network of instances.
+    pub network: NodeNetwork,
+    /// Instances that run or are about to, by id.
+    pub instances: Vec<FirewallInstance>,
+}
+
+/// One instance in the firewall's eyes.
+#[derive(Clone, PartialEq, Eq, Debug)]
+pub struct FirewallInstance {
+    /// Which allocation.
+    pub id: AllocationId,
+    /// The only source address it may use.
+    pub address: Ipv4Addr,
+    /// Ports of the node that lead to it; empty while it is being ended.
+    pub publish: Vec<Publish>,
+}
+
+/// How a piece of work went.
+#[derive(Clone, PartialEq, Eq, Debug)]
+pub enum Outcome {
+    /// Done.
+    Done,
+    /// Started: its first process was executed then.
+    Started(Timestamp),
+    /// Not done; to be tried again after a pause.
+    Failed(String),
+    /// Not done, and trying again would not help.
+    Impossible(String),
+}
+
+/// What the shell saw.
+#[derive(Clone, PartialEq, Eq, Debug)]
+pub enum Observation {
+    /// A piece of work ended.
+    Completed {
+        /// Which.
+        op: u64,
+        /// How.
+        outcome: Outcome,
+    },
+    /// A container's first process ended.
+    Exited {
+        /// Whose.
+        id: AllocationId,
+        /// How.
+        exit: ExitStatus,
+    },
+    /// Every container there is. Must not be older than the last action or completion.
+    Listed(Vec<Seen>),
+    /// Images in the store, complete and verified.
+    ImagesHeld(Vec<ImageDigest>),
+}
+
+/// A container that is there.
+#[derive(Clone, PartialEq, Eq, Debug)]
+pub struct Seen {
+    /// Whose.
+    pub id: AllocationId,
+    /// Its state.
+    pub state: SeenState,
+}
+
+/// State of a container that is there.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub enum SeenState {
+    /// Its first process runs.
+    Running {
+        /// Epoch it was started with.
+        epoch: u64,
+        /// Since when.
+        started_at: Timestamp,
+    },
+    /// Nothing of it runs; its layer is there.
+    Exited {
+        /// How it ended; none after a power cut.
+        exit: Option<ExitStatus>,
+    },
+}
