@@ -34,7 +34,8 @@ export class Tile {
     this.flag = h("span", { class: "tile-flag" });
     this.element = h("button", { type: "button", class: "tile", "data-node": node.name, onclick: () => open(node.name) },
       h("span", { class: "tile-top" }, this.name, this.signs),
-      h("span", { class: "tile-reading" }, this.value, this.unit, this.flag),
+      h("span", { class: "tile-reading" }, this.value, this.unit),
+      this.flag,
       h("span", { class: "load" }, h("span", { class: "load-track" }, this.fill), this.loadText),
       this.chips);
   }
@@ -57,15 +58,18 @@ export class Tile {
     this.#drawChips(node.instances);
   }
 
+  /** A state that calls for attention gets a flag with its word; the usual ones a small sign. */
   #drawSigns(node) {
-    const signs = [icon(node.status, `status ${node.status}`)];
-    if (node.eligibility !== "eligible") signs.push(icon(node.eligibility, node.eligibility));
+    const silent = node.status !== "ready";
+    const alarm = !silent && ALARMS.has(node.thermal);
+    const word = silent ? node.status : node.thermal;
+    const flagged = silent || alarm;
+    this.flag.hidden = !flagged;
+    this.flag.classList.toggle("alarm", alarm);
+    this.flag.replaceChildren(...(flagged ? [icon(word), word] : []));
+    const signs = silent ? [] : [icon(node.status, `status ${node.status}`)];
+    if (node.eligibility !== "eligible") signs.unshift(icon(node.eligibility, node.eligibility));
     this.signs.replaceChildren(...signs);
-    const words = [];
-    if (ALARMS.has(node.thermal)) words.push(icon(node.thermal), node.thermal);
-    else if (node.status !== "ready") words.push(node.status);
-    this.flag.replaceChildren(...words);
-    this.flag.hidden = words.length === 0;
   }
 
   #drawLoad(load) {

@@ -1,0 +1,167 @@
+// What a person relies on when they look at the dashboard.
+
+import { expect, signIn, test, unique } from "./fixtures.js";
+
+const THERMAL_MS = 60_000;
+
+/** Every node of a rack, wherever it stands. */
+function nodesOf(rack) {
+  return [...rack.zones.flatMap((zone) => zone.slots.map((slot) => slot.node)), ...rack.elsewhere].filter((node) => node !== null);
+}
+
+test("a token in the address signs in, leaves the address, and every board is drawn", async ({ page, api }) => {
+  await signIn(page);
+  expect(page.url(), "the token is gone from the address").not.toContain("token");
+
+  const rack = await api.rack();
+  const nodes = nodesOf(rack);
+  expect(nodes.length).toBeGreaterThan(0);
+  await expect(page.locator("[data-node]")).toHaveCount(nodes.length);
+  for (const node of nodes) {
+    const tile = page.locator(`[data-node="${node.name}"]`);
+    await expect(tile).toBeVisible();
+    await expect(tile).toHaveAttribute("data-status", "ready");
+    await expect(tile.locator(".tile-value")).toHaveText(/^\d+\.\d$/);
+  }
+  for (const zone of rack.zones) {
+    const panel = page.getByRole("region", { name: `Zone ${zone.name}`, exact: true });
+    await expect(panel.locator(".zone-value")).toHaveText(/^\d+\.\d °C$/);
+    await expect(panel.getByRole("definition").nth(0)).toHaveText(/^\d+ %$/);
+    await expect(panel.getByRole("definition").nth(1)).toHaveText(/^-?\d+\.\d °C$/);
+  }
+  for (const hub of rack.hubs) await expect(page.locator(`[data-hub="${hub.name}"]`)).toHaveAttribute("data-connected", "true");
+});
+
+test("without a token the page asks for one and says when it is wrong", async ({ page }) => {
+  await page.goto("/");
+  await page.getByLabel("Token").fill("not-a-token");
+  await page.getByRole("button", { name: "Sign in" }).click();
+  await expect(page.locator("#login-error")).not.toBeEmpty();
+  await expect(page.locator("#app")).toBeHidden();
+
+  await page.getByLabel("Token").fill(process.env.ROOST_TOKEN);
+  await page.getByRole("button", { name: "Sign in" }).click();
+  await expect(page.locator("#connection")).toHaveText("live");
+  await expect(page.locator("[data-node]").first()).toBeVisible();
+});
+
+test("an instance launched through the API appears, runs and goes without a reload", async ({ page, api }) => {
+  await signIn(page);
+  await page.evaluate(() => { window.loadedOnce = true; });
+  const name = unique("live");
+  await api.launch(name);
+  const row = page.locator(`[data-instance="${name}"]`);
+  await expect(row.locator(".instance-state")).toHaveText("running");
+  const { node, address } = await api.instance(name);
+  await expect(row).toContainText(node);
+  await expect(row).toContainText(address);
+  await expect(page.locator(`[data-node="${node}"]`)).toHaveAttribute("aria-label", new RegExp(`\\b${name}\\b`));
+  await expect(page.locator("#events li[data-kind=instance-started]").filter({ hasText: name }).first()).toBeVisible();
+
+  await api.call("DELETE", `/v1/instances/${name}`);
+  await expect(row).toHaveCount(0);
+  expect(await page.evaluate(() => window.loadedOnce), "the page was not reloaded").toBe(true);
+});
+
+test("an instance is launched, explained, stopped, started and deleted from the page", async ({ page, api }) => {
+  await signIn(page);
+  const name = unique("form");
+  api.forget(name);
+  await page.getByRole("button", { name: "Launch" }).click();
+  const panel = page.getByRole("dialog");
+  await panel.getByLabel("Image").selectOption("busybox");
+  await panel.getByLabel("Name").fill("Not A Name");
+  await panel.getByLabel("Command").fill("sleep 3600");
+  await panel.getByRole("button", { name: "Launch" }).click();
+  await expect(panel.locator("#launch-name-error")).not.toBeEmpty();
+  await panel.getByLabel("Name").fill(name);
+  await panel.getByRole("button", { name: "Launch" }).click();
+  await expect(panel).toBeHidden();
+
+  const row = page.locator(`[data-instance="${name}"]`);
+  await expect(row.locator(".instance-state")).toHaveText("running");
+  const { node, command } = await api.instance(name);
+  expect(command).toEqual(["sleep", "3600"]);
+
+  await row.getByRole("button", { name: `Why is this the node of ${name}` }).click();
+  await expect(panel.locator(".chosen")).toContainText(node);
+  await expect(panel.locator(".placement-message")).not.toBeEmpty();
+  await page.keyboard.press("Escape");
+  await expect(panel).toBeHidden();
+
+  await row.getByRole("button", { name: `Stop ${name}` }).click();
+  await expect(row.locator(".instance-state")).toHaveText("stopped");
+  await row.getByRole("button", { name: `Start ${name}` }).click();
+  await expect(row.locator(".instance-state")).toHaveText("running");
+  await row.getByRole("button", { name: `Delete ${name}` }).click();
+  await row.getByRole("button", { name: `Really delete ${name}` }).click();
+  await expect(row).toHaveCount(0);
+});
+
+test("heating a zone with its slider makes its boards hot and an event appear", async ({ page, api }) => {
+  await signIn(page);
+  const zone = (await api.rack()).zones.find((candidate) => candidate.slots.some((slot) => slot.node !== null));
+  const names = zone.slots.flatMap((slot) => (slot.node === null ? [] : [slot.node.name]));
+  const panel = page.getByRole("region", { name: `Zone ${zone.name}`, exact: true });
+  await expect(panel).toHaveAttribute("data-thermal", /^(nominal|warm)$/, { timeout: THERMAL_MS });
+  const seen = await page.locator("#events li[data-kind=zone-thermal-changed]").filter({ hasText: zone.name }).count();
+
+  await panel.getByLabel("Hold inlet").fill("41");
+  await expect(panel).toHaveAttribute("data-thermal", "hot", { timeout: THERMAL_MS });
+  await expect(panel.locator(".zone-value")).toHaveText(/^4[01]\.\d °C$/, { timeout: THERMAL_MS });
+  for (const name of names) {
+    const tile = page.locator(`[data-node="${name}"]`);
+    await expect(tile).toHaveAttribute("data-thermal", "hot", { timeout: THERMAL_MS });
+    await expect(tile.locator(".tile-flag")).toHaveText("hot");
+  }
+  const events = page.locator("#events li[data-kind=zone-thermal-changed]").filter({ hasText: zone.name });
+  await expect.poll(() => events.count()).toBeGreaterThan(seen);
+  await expect(events.first()).toContainText("hot");
+
+  await panel.getByRole("button", { name: "Release" }).click();
+  await expect(panel).toHaveAttribute("data-thermal", /^(nominal|warm)$/, { timeout: THERMAL_MS });
+});
+
+test("an unplugged hub shows as no data, never as a cool colour", async ({ page, api }) => {
+  await signIn(page);
+  const zone = (await api.rack()).zones.find((candidate) => candidate.probes.length > 0);
+  const panel = page.getByRole("region", { name: `Zone ${zone.name}`, exact: true });
+  try {
+    await api.call("POST", "/v1/dev/commands", { do: "hub", plugged: false });
+    await expect(panel).toHaveAttribute("data-thermal", "unknown", { timeout: THERMAL_MS });
+    await expect(panel.locator(".zone-value")).toHaveText("no data");
+    await expect(panel.locator(".zone-swatch")).toHaveClass(/\bno-data\b/);
+    await expect(panel.locator(".zone-swatch")).not.toHaveClass(/\bheat\b/);
+  } finally {
+    await api.call("POST", "/v1/dev/commands", { do: "hub", plugged: true });
+  }
+  await expect(panel).toHaveAttribute("data-thermal", /^(nominal|warm)$/, { timeout: THERMAL_MS });
+});
+
+for (const colorScheme of ["dark", "light"]) {
+  test.describe(`on a phone, ${colorScheme}`, () => {
+    test.use({ viewport: { width: 390, height: 844 }, colorScheme });
+
+    test("nothing is wider than the screen", async ({ page, api }) => {
+      const name = unique(`a-name-that-is-as-long-as-names-may-be-${colorScheme}`);
+      await api.launch(name);
+      await signIn(page);
+      await expect(page.locator(`[data-instance="${name}"]`)).toBeVisible();
+      const [content, screen] = await page.evaluate(() => [document.documentElement.scrollWidth, window.innerWidth]);
+      expect(content, "width of the content").toBeLessThanOrEqual(screen);
+    });
+  });
+}
+
+test("the picture for the README", async ({ page, api }) => {
+  test.skip(!process.env.ROOST_SCREENSHOT, "ROOST_SCREENSHOT names no path");
+  const zones = (await api.rack()).zones;
+  const warm = zones.at(-1);
+  await api.heat(warm.name, 30);
+  await signIn(page);
+  const names = ["web", "api", "queue", "worker-1", "worker-2"];
+  for (const name of names) await api.launch(name, name === "web" ? { publish: ["18080:80"] } : {});
+  for (const name of names) await expect(page.locator(`[data-instance="${name}"] .instance-state`)).toHaveText("running");
+  await expect(page.locator(`[data-zone="${warm.name}"]`)).toHaveAttribute("data-thermal", "warm", { timeout: THERMAL_MS });
+  await page.screenshot({ path: process.env.ROOST_SCREENSHOT, animations: "disabled" });
+});
