@@ -1,3 +1,38 @@
-//! The agent of a Roost node.
+//! The agent of a Roost node: it asks the controller what this board should run, runs it, and tells what it sees.
+//!
+//! The board dials out and opens no port. What to do next is decided by `roost_allocation`, which is pure; this crate is
+//! the shell around it.
+//!
+//! | to find | look at |
+//! |---|---|
+//! | the loop that ties it together | [`agent`] |
+//! | the conversation with the controller | [`sync`], [`outbox`] |
+//! | doing planned work | [`executor`] |
+//! | images, layers | [`images`], [`layers`] |
+//! | published ports, isolation | [`firewall`] |
+//! | exec, logs | [`streams`] |
+//! | containers | [`runtime`] |
 
+pub mod agent;
+mod cgroup;
+pub mod cli;
+
+mod clock;
+pub mod config;
+pub mod controller;
+pub mod executor;
+pub mod facts;
+pub mod firewall;
+pub mod images;
+pub mod layers;
+mod node;
+
+pub mod outbox;
+mod random;
 pub mod runtime;
+pub mod store;
+pub mod streams;
+pub mod sync;
+#[cfg(test)]
+mod testing;
+pub mod vitals;

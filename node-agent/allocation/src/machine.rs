@@ -97,6 +97,7 @@ pub struct Machine {
     ops: BTreeMap<u64, Target>,
     next_op: u64,
     gone: BTreeSet<AllocationId>,
+    new_images: bool,
 }
 
 impl Machine {
@@ -221,6 +222,7 @@ impl Machine {
         match failure {
             None => {
                 image.held = true;
+                self.new_images = true;
                 image.backoff.reset();
                 image.trouble.clear();
             }
@@ -326,6 +328,11 @@ impl Machine {
             .filter_map(|(id, ready)| self.entries.get_mut(&id).and_then(|entry| entry.take_change(&ready)))
             .collect();
         Changes { reports, gone: std::mem::take(&mut self.gone).into_iter().collect() }
+    }
+
+    /// Whether an image arrived since the last call.
+    pub const fn take_new_images(&mut self) -> bool {
+        std::mem::replace(&mut self.new_images, false)
     }
 
     /// Everything there is to say, changed or not.

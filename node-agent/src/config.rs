@@ -1,0 +1,135 @@
+//! What the agent is told at its start, checked.
+
+use std::net::Ipv4Addr;
+use std::path::{Path, PathBuf};
+
+use clap::Args;
+
+use crate::controller::{BadUrl, Controller};
+
+/// `roost-agent run`.
+#[derive(Args, Clone, Debug)]
+pub struct RunArgs {
+    /// The controller's address, for example http://10.0.0.1:7700
+    #[arg(long, env = "ROOST_AGENT_CONTROLLER", value_name = "URL")]
+    pub controller: String,
+    /// Where images, layers and the desired set are kept
+    #[arg(long, env = "ROOST_AGENT_STATE", value_name = "DIR", default_value = "/var/lib/roost/agent")]
+    pub state: PathBuf,
+    /// File that holds this node's secret
+    #[arg(long, env = "ROOST_AGENT_SECRET_FILE", value_name = "FILE")]
+    pub secret_file: PathBuf,
+    /// Where sockets and mounts live until the next boot
+    #[arg(long, env = "ROOST_AGENT_RUN_DIR", value_name = "DIR", default_value = "/run/roost")]
+    pub run_dir: PathBuf,
+    /// Cgroup that everything is put in, a path below each hierarchy's root
+    #[arg(long, env = "ROOST_AGENT_CGROUP_PARENT", value_name = "PATH")]
+    pub cgroup_parent: Option<String>,
+    /// Read temperatures here instead of /sys/class/thermal
+    #[arg(long, env = "ROOST_AGENT_THERMAL_ROOT", value_name = "DIR", default_value = "/sys/class/thermal")]
+    pub thermal_root: PathBuf,
+    /// Use this instead of the kernel's boot id (a simulated board's power cycle)
+    #[arg(long, env = "ROOST_AGENT_BOOT_ID", value_name = "TEXT")]
+    pub boot_id: Option<String>,
+    /// Say that the board has this many thousandths of a core
+    #[arg(long, env = "ROOST_AGENT_CPU_MILLIS", value_name = "N", value_parser = clap::value_parser!(u32).range(1..=1_024_000))]
+    pub cpu_millis: Option<u32>,
+    /// The board's address on the rack's LAN
+    #[arg(long, env = "ROOST_AGENT_ADDRESS", value_name = "IPV4")]
+    pub address: Option<Ipv4Addr>,
+    /// End when the process that started this one ends
+    #[arg(long)]
+    pub die_with_parent: bool,
+}
+
+/// Checked settings.
+#[derive(Clone, Debug)]
+pub struct Config {
+    /// Whom to dial.
+    pub controller: Controller,
+    /// Kept over reboots.
+    pub state: PathBuf,
+    /// Gone with a reboot.
+    pub run_dir: PathBuf,
+    /// Path below each cgroup hierarchy's root, without slashes at its ends.
+    pub cgroup_parent: Option<String>,
+    /// Where the thermal zones are.
+    pub thermal_root: PathBuf,
+    /// New with every start of the board.
+    pub boot_id: String,
+    /// Instead of the machine's own cores.
+    pub cpu_millis: Option<u32>,
+    /// Address on the rack's LAN.
+    pub address: Option<Ipv4Addr>,
+}
+
+/// Why the settings cannot be used.
+#[derive(Debug, thiserror::Error)]
+pub enum ConfigError {
+    /// A file cannot be read.
+    #[error("read {}", path.display())]
+    Read {
+        /// Which.
+        path: PathBuf,
+        /// Why.
+        #[source]
+        source: std::io::Error,
+    },
+    /// The file is there and holds no secret.
+    #[error("{} holds no secret: it must be one line of visible characters", .0.display())]
+    NoSecret(PathBuf),
+    /// The controller's address is of no use.
+    #[error("--controller")]
+    Controller(#[from] BadUrl),
+    /// The cgroup is not a path below a hierarchy's root.
+    #[error("--cgroup-parent '{0}' is not a relative path without '..'")]
+    CgroupParent(String),
+}
+
+impl Config {
+    /// Checks `args` and reads what they point at.
+    pub fn load(args: &RunArgs) -> Result<Self, ConfigError> {
+        let secret = read(&args.secret_file)?;
+        let secret = secret.trim();
+        if secret.is_empty() || !secret.bytes().all(|b| b.is_ascii_graphic()) {
+            return Err(ConfigError::NoSecret(args.secret_file.clone()));
+        }
+        let boot_id = match &args.boot_id {
+            Some(id) => id.clone(),
+            None => read(Path::new("/proc/sys/kernel/random/boot_id"))?.trim().to_owned(),
+        };
+        Ok(Self {
+            controller: Controller::new(&args.controller, secret)?,
+            state: args.state.clone(),
+            run_dir: args.run_dir.clone(),
+            cgroup_parent: args.cgroup_parent.as_deref().map(cgroup_parent).transpose()?,
+            thermal_root: args.thermal_root.clone(),
+            boot_id,
+            cpu_millis: args.cpu_millis,
+            address: args.address,
+        })
+    }
+}
+
+fn read(path: &Path) -> Result<String, ConfigError> {
+    std::fs::read_to_string(path).map_err(|source| ConfigError::Read { path: path.to_owned(), source })
+}
+
+fn cgroup_parent(text: &str) -> Result<String, ConfigError> {
+    let path = text.trim_matches('/');
+    let plain = !path.is_empty() && path.split('/').all(|part| !matches!(part, "" | "." | ".."));
+    if plain { Ok(path.to_owned()) } else { Err(ConfigError::CgroupParent(text.to_owned())) }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::cgroup_parent;
+
+    #[test]
+    fn a_cgroup_parent_stays_below_the_root() {
+        assert_eq!(cgroup_parent("/roost-dev/r1/n01/").unwrap(), "roost-dev/r1/n01");
+        for bad in ["", "/", "../x", "a/../b", "a//b", "./a"] {
+            assert!(cgroup_parent(bad).is_err(), "{bad}");
+        }
+    }
+}

@@ -1,0 +1,130 @@
+//! A process in a running container, with its standard streams spliced to a stream.
+
+use bytes::Bytes;
+use roost_types::AllocationId;
+use roost_types::stream::{Resize, Signal, StreamEnd, channel};
+use rustix::termios::{Winsize, tcsetwinsize};
+use tokio::sync::mpsc;
+
+use super::pipe::Pipe;
+use super::{MAX_DATA, Socket, StreamError};
+use crate::runtime::{ExecControl, ExecPlan, ExecSession, Runtime};
+
+/// Messages for standard input that may wait while the process does not read.
+const STDIN_QUEUE: usize = 16;
+/// End of transmission: what closing standard input means to a terminal.
+const EOT: &[u8] = &[4];
+
+/// What to run.
+pub(super) struct Wish {
+    pub command: Vec<String>,
+    pub env: Vec<String>,
+    pub tty: Option<Resize>,
+    pub stdin: bool,
+}
+
+pub(super) async fn serve<R: Runtime>(
+    runtime: &R,
+    socket: &mut Socket,
+    id: AllocationId,
+    wish: Wish,
+) -> Result<StreamEnd, StreamError> {
+    let plan = ExecPlan { command: wish.command, env: wish.env, tty: wish.tty };
+    let ExecSession { stdin, stdout, stderr, control, mut exit } = runtime.exec(id, &plan).await?;
+    let terminal = wish.tty.is_some();
+    let pipe = |what, fd| Pipe::new(fd).map_err(|source| StreamError::Process(what, source));
+    let stdout = pipe("standard output", stdout)?;
+    let stderr = stderr.map(|fd| pipe("standard error", fd)).transpose()?;
+    let input = wish.stdin.then(|| pipe("standard input", stdin).map(|pipe| feed(pipe, terminal))).transpose()?;
+    let mut hands = Hands { input, control, terminal };
+    let (mut out, mut err) = (vec![0; MAX_DATA.min(16 << 10)], vec![0; 4 << 10]);
+    let (mut out_open, mut err_open, mut status) = (true, stderr.is_some(), None);
+    // Output is read to its end even after the process ended, but a child that outlives it may keep it open for ever.
+    while status.is_none() || ((out_open || err_open) && !terminal) {
+        tokio::select! {
+            biased;
+            n = stdout.read(&mut out), if out_open => {
+                let n = n.map_err(|source| StreamError::Process("standard output", source))?;
+                out_open = n > 0;
+                if n > 0 { socket.send(channel::STDOUT, &out[..n]).await?; }
+            }
+            n = read_from(stderr.as_ref(), &mut err), if err_open => {
+                let n = n.map_err(|source| StreamError::Process("standard error", source))?;
+                err_open = n > 0;
+                if n > 0 { socket.send(channel::STDERR, &err[..n]).await?; }
+            }
+            ended = &mut exit, if status.is_none() => status = Some(ended.ok()),
+            () = tokio::time::sleep(LINGER), if status.is_some() => break,
+            message = socket.receive() => hands.take(message?, &stdout).await,
+        }
+    }
+    drop(hands);
+    Ok(match status.flatten() {
+        Some(exit) => StreamEnd { exit: Some(exit), error: None },
+        None => StreamEnd { exit: None, error: Some("the process's status was lost".to_owned()) },
+    })
+}
+
+/// How long output may be silent after the process ended.
+const LINGER: std::time::Duration = std::time::Duration::from_millis(200);
+
+async fn read_from(pipe: Option<&Pipe>, buffer: &mut [u8]) -> std::io::Result<usize> {
+    match pipe {
+        Some(pipe) => pipe.read(buffer).await,
+        None => Ok(0),
+    }
+}
+
+/// Writes what arrives to the process; ends, and so closes standard input, when the sender is dropped.
+fn feed(pipe: Pipe, terminal: bool) -> mpsc::Sender<Bytes> {
+    let (sender, mut arriving) = mpsc::channel::<Bytes>(STDIN_QUEUE);
+    tokio::spawn(async move {
+        while let Some(data) = arriving.recv().await {
+            if pipe.write_all(&data).await.is_err() {
+                return;
+            }
+        }
+        if terminal {
+            // The process may be gone already; then nobody misses it.
+            let _ = pipe.write_all(EOT).await;
+        }
+    });
+    sender
+}
+
+/// What the user can do to the process.
+struct Hands {
+    input: Option<mpsc::Sender<Bytes>>,
+    control: mpsc::Sender<ExecControl>,
+    terminal: bool,
+}
+
+impl Hands {
+    async fn take(&mut self, (on, data): (u8, Bytes), terminal: &Pipe) {
+        match on {
+            channel::STDIN => {
+                if let Some(input) = &self.input
+                    && input.send(data).await.is_err()
+                {
+                    self.input = None;
+                }
+            }
+            channel::STDIN_CLOSE => self.input = None,
+            channel::RESIZE if self.terminal => {
+                if let Ok(Resize { cols, rows }) = serde_json::from_slice(&data) {
+                    let size = Winsize { ws_row: rows, ws_col: cols, ws_xpixel: 0, ws_ypixel: 0 };
+                    if let Err(error) = tcsetwinsize(terminal.fd(), size) {
+                        tracing::debug!(%error, "cannot resize a terminal");
+                    }
+                }
+            }
+            channel::SIGNAL => {
+                if let Ok(Signal { signal: signal @ 1..=64 }) = serde_json::from_slice(&data) {
+                    // It fails when the process has ended, which the loop learns by itself.
+                    let _ = self.control.send(ExecControl::Signal(signal)).await;
+                }
+            }
+            _ => tracing::debug!(channel = on, "a message on a channel that exec does not use"),
+        }
+    }
+}
