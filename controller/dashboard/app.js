@@ -18,6 +18,8 @@ import { openWhy } from "./why-panel.js";
 
 const REFRESH_AFTER_MS = 120;
 const STALE_AFTER_MS = 5_000;
+/** The stream says nothing of a rack in which only the ages change: after this long the page asks, so that they stay true. */
+const ASK_AFTER_MS = 5_000;
 
 /** The token of `#token=…`; it leaves the address at once, so that it is in no history or bookmark. */
 function takeToken() {
@@ -40,10 +42,11 @@ class Dashboard {
   #view = null;
   #refresh;
   #lostAt = null;
+  #shownAt = 0;
 
   constructor(features) {
     this.dev = features.includes("dev");
-    const openBoard = (name) => openNode(name, this.dev);
+    const openBoard = (name) => openNode(name, this.dev || features.includes("power"));
     this.drawing = new RackDrawing(byId("rack"), { dev: this.dev, openNode: openBoard });
     this.hubs = new HubList(byId("hubs"), { dev: this.dev });
     this.events = new EventList();
@@ -74,6 +77,7 @@ class Dashboard {
 
   show(view) {
     this.#view = view;
+    this.#shownAt = performance.now();
     this.drawing.show(view);
     this.hubs.show(view.hubs);
     this.#summarise();
@@ -126,6 +130,16 @@ class Dashboard {
     byId("app").classList.toggle("stale", stale);
     byId("banner").hidden = !stale;
     if (stale) setText(byId("banner"), `The controller does not answer. What you see is ${duration(Math.round(lost / 1000) * 1000)} old.`);
+    if (this.#lostAt === null && performance.now() - this.#shownAt > ASK_AFTER_MS) this.#ask();
+  }
+
+  async #ask() {
+    this.#shownAt = performance.now();
+    try {
+      this.show(await api.rack());
+    } catch (error) {
+      if (error.status === 401) location.reload();
+    }
   }
 
   async #mayRetry() {

@@ -30,7 +30,7 @@ function facts(node) {
   ].filter(([, value]) => value !== "");
 }
 
-function actions(name, node, again, dev) {
+function actions(name, node, again, switchable) {
   const act = (label, run, kind = "") => h("button", { type: "button", class: kind, onclick: async (event) => {
     event.target.disabled = true;
     try {
@@ -44,20 +44,20 @@ function actions(name, node, again, dev) {
   const uses = node.eligibility === "eligible"
     ? [act("Cordon", () => api.setEligibility(name, "cordoned")), act("Drain", () => api.drain(name))]
     : [act("Make eligible", () => api.setEligibility(name, "eligible"))];
-  const powers = dev
+  const powers = switchable
     ? [act("Power on", () => api.power(name, "on")), act("Power off", () => api.power(name, "off"), "danger"), act("Power cycle", () => api.power(name, "cycle"), "danger")]
     : [];
   return h("div", { class: "actions" }, uses, powers);
 }
 
-/** Opens the panel for a board. */
-export async function openNode(name, dev) {
+/** Opens the panel for a board; `switchable` when the controller can switch its power. */
+export async function openNode(name, switchable) {
   const key = panel.open(`Board ${name}`, h("p", {}, "Loading…"));
   const draw = async () => {
     try {
       const node = await api.node(name);
       panel.refill(key,
-        actions(name, node, draw, dev),
+        actions(name, node, draw, switchable),
         h("dl", { class: "facts" }, facts(node).map(([term, value]) => h("div", {}, h("dt", {}, term), h("dd", {}, value)))));
     } catch (error) {
       panel.refill(key, h("p", { class: "field-error" }, error.message));

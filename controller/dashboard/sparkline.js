@@ -3,6 +3,7 @@
 import { setAttribute, svg } from "./dom.js";
 
 const SPAN_MS = 10 * 60_000;
+const LEAST_SPAN_MS = 30_000;
 const GAP_MS = 15_000;
 const WIDTH = 240;
 const HEIGHT = 44;
@@ -33,7 +34,7 @@ export class Sparkline {
     const known = this.#points.filter((point) => point.value !== null);
     if (known.length === 0) {
       setAttribute(this.line, "d", "");
-      setAttribute(this.dot, "visibility", "hidden");
+      for (const mark of [this.warm, this.hot, this.dot]) setAttribute(mark, "visibility", "hidden");
       setAttribute(this.element, "aria-label", `${this.label}: no data yet`);
       return;
     }
@@ -42,7 +43,7 @@ export class Sparkline {
     const missing = Math.max(0, LEAST_RANGE - (high - low)) / 2 + 0.5;
     [low, high] = [low - missing, high + missing];
     const start = Math.max(this.#points[0].at, now - SPAN_MS);
-    const x = (at) => ((at - start) / Math.max(60_000, now - start)) * (WIDTH - 4) + 1;
+    const x = (at) => ((at - start) / Math.max(LEAST_SPAN_MS, now - start)) * (WIDTH - 4) + 1;
     const y = (value) => HEIGHT - 2 - ((value - low) / (high - low)) * (HEIGHT - 4);
     setAttribute(this.line, "d", this.#path(x, y));
     for (const [line, limit] of [[this.warm, limits.warm], [this.hot, limits.hot]]) {

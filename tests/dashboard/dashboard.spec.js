@@ -157,11 +157,13 @@ test("the picture for the README", async ({ page, api }) => {
   test.skip(!process.env.ROOST_SCREENSHOT, "ROOST_SCREENSHOT names no path");
   const zones = (await api.rack()).zones;
   const warm = zones.at(-1);
-  await api.heat(warm.name, 30);
   await signIn(page);
+  await api.heat(warm.name, 30);
   const names = ["web", "api", "queue", "worker-1", "worker-2"];
   for (const name of names) await api.launch(name, name === "web" ? { publish: ["18080:80"] } : {});
   for (const name of names) await expect(page.locator(`[data-instance="${name}"] .instance-state`)).toHaveText("running");
   await expect(page.locator(`[data-zone="${warm.name}"]`)).toHaveAttribute("data-thermal", "warm", { timeout: THERMAL_MS });
+  const line = page.locator(`[data-zone="${warm.name}"] .spark-line`);
+  await expect.poll(async () => (await line.getAttribute("d")).split("L").length, { timeout: THERMAL_MS }).toBeGreaterThan(12);
   await page.screenshot({ path: process.env.ROOST_SCREENSHOT, animations: "disabled" });
 });
