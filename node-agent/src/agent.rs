@@ -286,3 +286,6 @@ async fn repair(firewall: Arc<Firewall>) {
         }
     }
 }
+
+#[cfg(test)]
+mod tests;

@@ -162,3 +162,6 @@ fn failed(error: &StreamError) -> StreamEnd {
     };
     StreamEnd { exit, error: Some(chain(error)) }
 }
+
+#[cfg(test)]
+mod tests;
