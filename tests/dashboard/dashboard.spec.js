@@ -2,7 +2,7 @@
 
 import { expect, signIn, test, unique } from "./fixtures.js";
 
-const THERMAL_MS = 60_000;
+const THERMAL_MS = 100_000;
 
 /** Every node of a rack, wherever it stands. */
 function nodesOf(rack) {
