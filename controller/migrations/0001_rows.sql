@@ -1,0 +1,9 @@
+-- One table per kind of row. Portable between SQLite and PostgreSQL: text, 64-bit integers, nothing else.
+CREATE TABLE meta        (id TEXT PRIMARY KEY NOT NULL, body TEXT NOT NULL, updated_at BIGINT NOT NULL);
+CREATE TABLE images      (id TEXT PRIMARY KEY NOT NULL, body TEXT NOT NULL, updated_at BIGINT NOT NULL);
+CREATE TABLE nodes       (id TEXT PRIMARY KEY NOT NULL, body TEXT NOT NULL, updated_at BIGINT NOT NULL);
+CREATE TABLE instances   (id TEXT PRIMARY KEY NOT NULL, body TEXT NOT NULL, updated_at BIGINT NOT NULL);
+CREATE TABLE allocations (id TEXT PRIMARY KEY NOT NULL, body TEXT NOT NULL, updated_at BIGINT NOT NULL);
+CREATE TABLE operations  (id TEXT PRIMARY KEY NOT NULL, body TEXT NOT NULL, updated_at BIGINT NOT NULL);
+CREATE TABLE alerts      (id TEXT PRIMARY KEY NOT NULL, body TEXT NOT NULL, updated_at BIGINT NOT NULL);
+CREATE TABLE events      (id BIGINT PRIMARY KEY NOT NULL, body TEXT NOT NULL, updated_at BIGINT NOT NULL);

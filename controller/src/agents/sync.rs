@@ -1,0 +1,70 @@
+//! `POST /agent/v1/sync`: up goes what the agent saw, down comes what it should run.
+//!
+//! What it reports is durable before it is answered. A poll is held until there is news for the node, at most
+//! [`MAX_WAIT_MS`]; a report (`wait_ms` 0) is answered at once.
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use axum::Extension;
+use axum::extract::State;
+use axum::http::StatusCode;
+use axum::response::Response;
+use roost_model::{Command, Reply};
+use roost_types::sync::{MAX_SYNC_BODY, MAX_WAIT_MS};
+use roost_types::{NodeId, SyncRequest, SyncResponse};
+use tokio::time::{Instant, timeout_at};
+
+use super::id_of;
+use crate::api::auth::Caller;
+use crate::api::extract::JsonBody;
+use crate::api::problem::{ApiError, ApiResult, json};
+use crate::state::App;
+
+/// The handler.
+pub async fn sync(
+    State(app): State<Arc<App>>,
+    Extension(caller): Extension<Caller>,
+    JsonBody(request): JsonBody<SyncRequest, MAX_SYNC_BODY>,
+) -> ApiResult<Response> {
+    let node = id_of(&app, &caller)?;
+    let deadline = Instant::now() + Duration::from_millis(request.wait_ms.min(MAX_WAIT_MS).into());
+    let (applied, polls) = (request.applied_generation, request.wait_ms > 0);
+    let answer = app.core.submit(Command::Sync { node, request: Box::new(request) }).await?;
+    let Reply::Synced { want_full, .. } = answer.reply else {
+        return Err(ApiError::internal("sync", &"the model answered something else"));
+    };
+    let response = wait_for_news(&app, &caller, node, Poll { applied, polls, want_full, deadline }).await?;
+    json(StatusCode::OK, &response)
+}
+
+/// What an agent waits for.
+struct Poll {
+    /// Generation of the desired set that it has.
+    applied: u64,
+    /// It holds the connection for news; only such a request is given streams to dial.
+    polls: bool,
+    /// It must send everything: said at once.
+    want_full: bool,
+    /// When it is answered in any case.
+    deadline: Instant,
+}
+
+async fn wait_for_news(app: &App, caller: &Caller, node: NodeId, poll: Poll) -> ApiResult<SyncResponse> {
+    let listener = app.core.listen_node(node);
+    loop {
+        let news = listener.notified();
+        let snapshot = app.core.snapshot();
+        let generation =
+            snapshot.desired_generation(node).ok_or_else(|| ApiError::not_found("node", caller.0.as_str()))?;
+        let streams = if poll.polls { app.streams.offer(node) } else { Vec::new() };
+        let is_new = generation != poll.applied;
+        if is_new || poll.want_full || !streams.is_empty() || Instant::now() >= poll.deadline {
+            let desired = if is_new { snapshot.desired_set(node) } else { None };
+            let (node, want_full) = (caller.0.clone(), poll.want_full);
+            return Ok(SyncResponse { node, generation, desired, streams, want_full });
+        }
+        // Woken or not, the loop looks again.
+        let _ = timeout_at(poll.deadline, news).await;
+    }
+}

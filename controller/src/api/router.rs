@@ -1,0 +1,83 @@
+//! Every route of the public API on one screen.
+
+use std::sync::Arc;
+
+use axum::Router;
+use axum::http::{HeaderName, HeaderValue};
+use axum::middleware::from_fn_with_state;
+use axum::routing::get;
+use tower_http::set_header::SetResponseHeaderLayer;
+use utoipa::OpenApi;
+use utoipa_axum::router::OpenApiRouter;
+use utoipa_axum::routes;
+
+use super::auth::require_user;
+use super::openapi::Document;
+use super::problem::no_such_method;
+use super::{
+    alerts, dashboard, dev, events, exec, images, instances, logs, nodes, operations, placements, rack, service,
+    session,
+};
+use crate::state::App;
+
+/// Routes that need a token or a session.
+pub(super) fn for_users() -> OpenApiRouter<Arc<App>> {
+    OpenApiRouter::with_openapi(Document::openapi())
+        .routes(routes!(service::about))
+        .routes(routes!(instances::list, instances::create))
+        .routes(routes!(instances::show, instances::patch, instances::delete))
+        .routes(routes!(instances::start))
+        .routes(routes!(instances::stop))
+        .routes(routes!(instances::restart))
+        .routes(routes!(instances::relocate))
+        .routes(routes!(placements::of_instance))
+        .routes(routes!(exec::exec))
+        .routes(routes!(logs::logs))
+        .routes(routes!(placements::dry_run))
+        .routes(routes!(nodes::list))
+        .routes(routes!(nodes::show, nodes::patch, nodes::delete))
+        .routes(routes!(nodes::drain))
+        .routes(routes!(nodes::power))
+        .routes(routes!(images::list, images::create))
+        .routes(routes!(images::show, images::delete))
+        .routes(routes!(images::rootfs))
+        .routes(routes!(rack::show))
+        .routes(routes!(rack::hubs))
+        .routes(routes!(rack::probes))
+        .routes(routes!(alerts::list))
+        .routes(routes!(alerts::acknowledge))
+        .routes(routes!(operations::list))
+        .routes(routes!(operations::show, operations::cancel))
+        .routes(routes!(operations::wait))
+        .routes(routes!(events::events))
+        .routes(routes!(service::sizes))
+        .routes(routes!(dev::command))
+}
+
+/// Routes that anyone may ask.
+pub(super) fn for_anyone() -> OpenApiRouter<Arc<App>> {
+    OpenApiRouter::new()
+        .routes(routes!(session::sign_in, session::sign_out))
+        .routes(routes!(service::health))
+        .routes(routes!(service::ready))
+        .routes(routes!(service::openapi))
+}
+
+/// Everything the controller answers: API, agents, dashboard.
+pub fn router(app: &Arc<App>) -> Router {
+    let (users, _) = for_users().split_for_parts();
+    let (anyone, _) = for_anyone().split_for_parts();
+    let users =
+        users.method_not_allowed_fallback(no_such_method).layer(from_fn_with_state(Arc::clone(app), require_user));
+    anyone
+        .route("/", get(dashboard::index))
+        .merge(users)
+        .merge(crate::agents::router(app))
+        .fallback(dashboard::file)
+        .method_not_allowed_fallback(no_such_method)
+        .layer(SetResponseHeaderLayer::if_not_present(
+            HeaderName::from_static("x-content-type-options"),
+            HeaderValue::from_static("nosniff"),
+        ))
+        .with_state(Arc::clone(app))
+}

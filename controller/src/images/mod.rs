@@ -1,0 +1,72 @@
+//! Image files: one read-only file per image in `STATE/images`, named by the 64 digits of its SHA-256.
+//!
+//! ```text
+//!  upload ─▶ staging/NAME (size capped, digest computed while writing) ─▶ magic checked ─▶ fsync ─▶ rename to DIGEST
+//! ```
+//!
+//! Owns the files; which images exist and what they are called is the model's. A file that the model does not know is a
+//! leftover and is removed at start.
+
+mod serve;
+mod upload;
+
+use std::collections::BTreeSet;
+use std::path::{Path, PathBuf};
+
+use roost_types::ImageDigest;
+use tokio::sync::{Mutex, MutexGuard};
+
+pub use serve::serve_file;
+pub use upload::too_large;
+
+/// The directory of all image files.
+pub struct ImageStore {
+    dir: PathBuf,
+    /// Held while a file and what the model says of it change together.
+    changing: Mutex<()>,
+}
+
+impl ImageStore {
+    /// Opens the directory and removes what is not one of the known images.
+    ///
+    /// # Errors
+    /// When the directory cannot be made or read.
+    pub fn open(state: &Path, known: &BTreeSet<ImageDigest>) -> std::io::Result<Self> {
+        let dir = state.join("images");
+        let staging = dir.join("staging");
+        if staging.exists() {
+            std::fs::remove_dir_all(&staging)?;
+        }
+        std::fs::create_dir_all(&staging)?;
+        let names: BTreeSet<&str> = known.iter().map(ImageDigest::hex).collect();
+        for entry in std::fs::read_dir(&dir)? {
+            let entry = entry?;
+            if entry.file_type()?.is_file() && !names.contains(entry.file_name().to_string_lossy().as_ref()) {
+                std::fs::remove_file(entry.path())?;
+            }
+        }
+        Ok(Self { dir, changing: Mutex::new(()) })
+    }
+
+    /// Where an image's file is.
+    #[must_use]
+    pub fn path(&self, digest: &ImageDigest) -> PathBuf {
+        self.dir.join(digest.hex())
+    }
+
+    /// Keeps others from storing or removing image files until dropped.
+    pub async fn change(&self) -> MutexGuard<'_, ()> {
+        self.changing.lock().await
+    }
+
+    /// Removes an image's file; one that is not there is as good.
+    ///
+    /// # Errors
+    /// When the file is there and cannot be removed.
+    pub async fn remove(&self, digest: &ImageDigest) -> std::io::Result<()> {
+        match tokio::fs::remove_file(self.path(digest)).await {
+            Err(error) if error.kind() != std::io::ErrorKind::NotFound => Err(error),
+            _ => Ok(()),
+        }
+    }
+}

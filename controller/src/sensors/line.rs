@@ -1,0 +1,139 @@
+//! One hub's line: opened, read, and opened again for ever.
+
+use std::io::{ErrorKind, Read};
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::time::{Duration, Instant};
+
+use roost_model::Command;
+use roost_types::rack::HubConfig;
+use serialport::{ClearBuffer, SerialPort, TTYPort};
+use tokio::sync::mpsc;
+use tokio::sync::mpsc::error::TrySendError;
+
+use super::book::Book;
+
+/// Speed of the line.
+const BAUD: u32 = 115_200;
+/// How long one read waits: bounds how late a report or a stop is.
+const READ_TIMEOUT: Duration = Duration::from_millis(100);
+/// Reports are at least so far apart.
+const REPORT_EVERY: Duration = Duration::from_millis(250);
+/// A hub that sends no good frame for so long is lost.
+const SILENCE: Duration = Duration::from_secs(10);
+/// The first pause before a port is opened again.
+const FIRST_PAUSE: Duration = Duration::from_millis(200);
+/// The longest pause.
+const LONGEST_PAUSE: Duration = Duration::from_secs(5);
+
+/// A thread's work.
+pub(super) struct Line {
+    hub: HubConfig,
+    reports: mpsc::Sender<Command>,
+    stop: Arc<AtomicBool>,
+    book: Book,
+    last_report: Instant,
+    /// The core was told that the hub is lost (or has never heard of it).
+    lost: bool,
+}
+
+impl Line {
+    pub(super) fn new(hub: HubConfig, reports: mpsc::Sender<Command>, stop: Arc<AtomicBool>) -> Self {
+        let now = Instant::now();
+        Self { hub, reports, stop, book: Book::new(now), last_report: now, lost: true }
+    }
+
+    /// Works until told to stop.
+    pub(super) fn run(mut self) {
+        let mut pause = FIRST_PAUSE;
+        while !self.stopped() {
+            match open(&self.hub.path) {
+                Ok(port) => {
+                    tracing::info!(hub.name = %self.hub.name, path = self.hub.path, "the hub's line is open");
+                    let reason = self.read(port);
+                    if self.book.last_good().is_some() {
+                        pause = FIRST_PAUSE;
+                    }
+                    self.lose(&reason);
+                }
+                Err(error) => {
+                    tracing::debug!(hub.name = %self.hub.name, path = self.hub.path, %error, "the hub's line cannot be opened");
+                }
+            }
+            self.sleep(pause);
+            pause = (pause * 2).min(LONGEST_PAUSE);
+        }
+    }
+
+    /// Reads until the line closes; says why it did.
+    fn read(&mut self, mut port: TTYPort) -> String {
+        self.book.reopen();
+        let opened = Instant::now();
+        let mut bytes = [0; 1024];
+        while !self.stopped() {
+            match port.read(&mut bytes) {
+                Ok(0) => return "the line was closed".to_owned(),
+                Ok(count) => self.book.take(&bytes[..count], Instant::now()),
+                Err(error) if matches!(error.kind(), ErrorKind::TimedOut | ErrorKind::Interrupted) => {}
+                Err(error) => return format!("the line was closed: {error}"),
+            }
+            self.report();
+            if self.book.last_good().unwrap_or(opened).elapsed() > SILENCE {
+                self.lose("no good frame for 10 s");
+            }
+        }
+        "the controller is stopping".to_owned()
+    }
+
+    fn report(&mut self) {
+        if self.last_report.elapsed() < REPORT_EVERY || self.reports.capacity() == 0 {
+            return;
+        }
+        if let Some(command) = self.book.report(&self.hub.name) {
+            self.last_report = Instant::now();
+            if self.book.last_good().is_some_and(|at| at.elapsed() < SILENCE) {
+                self.lost = false;
+            }
+            self.send(command);
+        }
+    }
+
+    fn lose(&mut self, reason: &str) {
+        if !self.lost {
+            self.lost = true;
+            tracing::warn!(hub.name = %self.hub.name, reason, "the hub is lost");
+            self.send(Command::HubLost { hub: self.hub.name.clone(), reason: reason.to_owned() });
+        }
+    }
+
+    /// A loss must not be forgotten, so this waits for room; reports are only made when there is some.
+    fn send(&self, mut command: Command) {
+        while let Err(TrySendError::Full(back)) = self.reports.try_send(command) {
+            if self.stopped() {
+                return;
+            }
+            command = back;
+            std::thread::sleep(READ_TIMEOUT);
+        }
+    }
+
+    fn stopped(&self) -> bool {
+        self.stop.load(Ordering::Relaxed)
+    }
+
+    fn sleep(&self, pause: Duration) {
+        let until = Instant::now() + pause;
+        while !self.stopped() && Instant::now() < until {
+            std::thread::sleep(READ_TIMEOUT.min(pause));
+        }
+    }
+}
+
+/// Opens a port and forgets what the operating system kept from before.
+fn open(path: &str) -> serialport::Result<TTYPort> {
+    let mut port = serialport::new(path, BAUD).timeout(READ_TIMEOUT).open_native()?;
+    // Others (a person with a terminal, the simulator) may open the same line.
+    port.set_exclusive(false)?;
+    port.clear(ClearBuffer::Input)?;
+    Ok(port)
+}
