@@ -110,6 +110,7 @@ async fn dialled(kind: StreamKind, layer: &Path) -> WebSocketStream<TcpStream> {
     let path = format!("/agent/v1/streams/{}", request.id);
     tokio::spawn(serve(streams, request));
     let (stream, _) = listener.accept().await.unwrap();
+    #[expect(clippy::result_large_err, reason = "the type is the library's")]
     let check = move |request: &Request, response: Response| {
         assert_eq!(request.uri().path(), path);
         assert_eq!(request.headers()["authorization"], "Bearer s3cret");
