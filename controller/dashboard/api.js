@@ -1,9 +1,9 @@
 // Calls to the public REST API, same origin, with the session cookie.
 
-/** What the API answered when it refused: RFC 9457 problem details. */
+/** What the API answered when it refused: RFC 9457 problem details, or the reply of the supervisor of a rack in a box. */
 export class ApiError extends Error {
   constructor(status, problem) {
-    super(problem.detail || problem.title || `the controller answered ${status}`);
+    super(problem.detail || problem.message || problem.title || `the controller answered ${status}`);
     this.status = status;
     this.code = problem.code ?? "";
     this.field = problem.field ?? null;
