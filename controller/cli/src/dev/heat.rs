@@ -1,0 +1,145 @@
+//! The air of the shelves: steps the heat model with what really runs on the boards, and lets the boards' thermal sensors
+//! and the hub's chips feel the result.
+
+use std::collections::BTreeMap;
+use std::fs;
+use std::path::Path;
+use std::sync::{Arc, Mutex, PoisonError};
+use std::time::{Duration, Instant};
+
+use roost_types::{MilliCelsius, MilliPercent, Name};
+
+use super::air::{Air, Hold};
+use super::boards::Boards;
+use super::hub::{Feeling, Hub};
+use super::layout::{BoardPlan, Layout};
+use crate::error::CliError;
+
+/// Time between two steps.
+const STEP: Duration = Duration::from_millis(500);
+/// First passive trip point of a board's SoC.
+const TRIP: MilliCelsius = MilliCelsius::whole(85);
+
+/// The air and what feels it.
+pub struct Heat {
+    plans: Vec<BoardPlan>,
+    zones: Vec<Name>,
+    boards: Arc<Boards>,
+    hub: Arc<Hub>,
+    air: Mutex<Air>,
+}
+
+impl Heat {
+    /// Air at room temperature everywhere.
+    pub fn new(layout: &Layout, boards: Arc<Boards>, hub: Arc<Hub>) -> Arc<Self> {
+        let plans = layout.plans();
+        let zones: Vec<Name> = (0..usize::from(layout.shelves())).map(|shelf| layout.zone(shelf)).collect();
+        let air = Mutex::new(Air::new(zones.len(), plans.iter().map(BoardPlan::shelf).collect()));
+        Arc::new(Self { plans, zones, boards, hub, air })
+    }
+
+    /// Holds a zone's inlet, or lets it go when no temperature is given.
+    ///
+    /// # Errors
+    /// When there is no such zone, or no chip can measure it.
+    pub fn hold(
+        &self,
+        zone: &Name,
+        celsius: Option<MilliCelsius>,
+        humidity: Option<MilliPercent>,
+    ) -> Result<(), CliError> {
+        let Some(shelf) = self.zones.iter().position(|name| name == zone) else {
+            let names: Vec<&str> = self.zones.iter().map(Name::as_str).collect();
+            return Err(CliError::Failed(format!("no zone '{zone}': there are {}", names.join(", "))));
+        };
+        if let Some(t) = celsius.filter(|t| !(-40_000..=125_000).contains(&t.0)) {
+            return Err(CliError::Failed(format!("{t} is not a temperature the chip can measure: -40 to 125 °C")));
+        }
+        if let Some(h) = humidity.filter(|h| !(0..=100_000).contains(&h.0)) {
+            return Err(CliError::Failed(format!("{h} is not a relative humidity: 0 to 100 %")));
+        }
+        let hold = (celsius.is_some() || humidity.is_some())
+            .then(|| Hold { celsius: celsius.map(MilliCelsius::as_f64), humidity: humidity.map(MilliPercent::as_f64) });
+        self.air.lock().unwrap_or_else(PoisonError::into_inner).hold(shelf, hold);
+        Ok(())
+    }
+
+    /// The air in one line.
+    pub fn describe(&self) -> String {
+        let air = self.air.lock().unwrap_or_else(PoisonError::into_inner);
+        let zone = |(shelf, name): (usize, &Name)| format!("{name} {:.1} °C", air.inlet(shelf));
+        self.zones.iter().enumerate().map(zone).collect::<Vec<_>>().join(", ")
+    }
+
+    /// Steps for ever.
+    pub async fn run(self: Arc<Self>) {
+        let mut used = BTreeMap::new();
+        let mut last = Instant::now();
+        let mut ticks = tokio::time::interval(STEP);
+        ticks.set_missed_tick_behavior(tokio::time::MissedTickBehavior::Delay);
+        loop {
+            ticks.tick().await;
+            let seconds = last.elapsed().as_secs_f64();
+            last = Instant::now();
+            let loads = self.loads(&mut used, seconds).await;
+            let feelings = self.step(seconds, &loads);
+            if let Err(error) = self.hub.feel(&feelings).await {
+                eprintln!("{error}");
+            }
+        }
+    }
+
+    /// Busy share of each board since the last call; none where the power is off.
+    async fn loads(&self, used: &mut BTreeMap<usize, u64>, seconds: f64) -> Vec<Option<f64>> {
+        let capacity = f64::from(Boards::cpu_millis()) / 1000.0 * seconds.max(0.001);
+        let mut loads = Vec::with_capacity(self.plans.len());
+        for (index, plan) in self.plans.iter().enumerate() {
+            if !self.boards.is_on(&plan.name).await {
+                used.remove(&index);
+                loads.push(None);
+                continue;
+            }
+            let now = self.boards.cgroups().cpu_usec(&plan.cgroup).unwrap_or(0);
+            let before = used.insert(index, now).unwrap_or(now);
+            let busy = Duration::from_micros(now.saturating_sub(before)).as_secs_f64();
+            loads.push(Some((busy / capacity).clamp(0.0, 1.0)));
+        }
+        loads
+    }
+
+    /// One step of the air, written to the boards' sensors; gives what the hub's chips feel.
+    fn step(&self, seconds: f64, loads: &[Option<f64>]) -> Vec<Feeling> {
+        let mut air = self.air.lock().unwrap_or_else(PoisonError::into_inner);
+        air.step(seconds, loads);
+        for (index, plan) in self.plans.iter().enumerate() {
+            if loads[index].is_some() {
+                // A board whose power is being cut just now loses its sensors; the next step finds it off.
+                let _ = write_sensor(&plan.thermal(), MilliCelsius::from_f64(air.soc(index)));
+            }
+        }
+        (0..self.zones.len())
+            .map(|shelf| Feeling { centi_celsius: centi(air.inlet(shelf)), centi_percent: centi(air.humidity(shelf)) })
+            .collect()
+    }
+}
+
+/// To hundredths, as the chips measure.
+#[expect(clippy::cast_possible_truncation, reason = "temperatures and percentages are small")]
+fn centi(value: f64) -> i32 {
+    (value * 100.0).round() as i32
+}
+
+/// One thermal zone as the kernel shows it.
+fn write_sensor(root: &Path, temperature: MilliCelsius) -> std::io::Result<()> {
+    let zone = root.join("thermal_zone0");
+    if !zone.exists() {
+        fs::create_dir_all(&zone)?;
+        fs::write(zone.join("type"), "cpu-thermal\n")?;
+        fs::write(zone.join("trip_point_0_temp"), format!("{}\n", TRIP.0))?;
+        fs::write(zone.join("trip_point_0_type"), "passive\n")?;
+    }
+    // Replaced in one step: a reader never sees half a number.
+    let beside = zone.join("temp.new");
+    fs::write(&beside, format!("{}\n", temperature.0))?;
+    fs::rename(&beside, zone.join("temp"))
+}
