@@ -26,7 +26,7 @@ pub enum Outcome<T> {
     /// Settled.
     Done(T),
     /// Still going on.
-    Accepted(Operation),
+    Accepted(Box<Operation>),
 }
 
 impl Client {
@@ -123,7 +123,7 @@ impl Client {
         }
         let response = self.send(request).await?;
         if response.status() == StatusCode::ACCEPTED {
-            return Ok(Outcome::Accepted(self.json(response).await?));
+            return Ok(Outcome::Accepted(Box::new(self.json(response).await?)));
         }
         Ok(Outcome::Done(self.json(response).await?))
     }

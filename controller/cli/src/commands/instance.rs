@@ -159,7 +159,7 @@ pub async fn relocate(
     let path = format!("/v1/instances/{}", segment(instance));
     let outcome = client.change::<serde_json::Value>(Method::POST, &format!("{path}/move"), Some(&body)).await?;
     if let (Outcome::Accepted(operation), false) = (outcome, no_wait) {
-        let _: Operation = finish(client, style, operation, &format!("moving {instance}")).await?;
+        let _: Operation = finish(client, style, *operation, &format!("moving {instance}")).await?;
         let moved: Instance = client.get(&path).await?;
         return print(&format!("{} is {} on {}\n", moved.name, moved.state, or_dash(moved.node.as_ref())));
     }

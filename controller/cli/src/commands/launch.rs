@@ -16,7 +16,7 @@ pub async fn launch(client: &Client, style: Style, args: LaunchArgs) -> Result<(
     let label = body.name.clone().unwrap_or_else(|| body.image.clone());
     let operation: Operation = match client.change::<Instance>(Method::POST, "/v1/instances", Some(&body)).await? {
         Outcome::Done(made) => return instance::show(style, &made),
-        Outcome::Accepted(operation) => operation,
+        Outcome::Accepted(operation) => *operation,
     };
     let resource = operation.resource.clone();
     if wait {

@@ -38,7 +38,7 @@ pub fn run(cli: Cli) -> Result<ExitCode, CliError> {
     let style = cli.style();
     let named = cli.context.clone();
     let client = || Client::new(context::load(named.as_deref())?);
-    let code = runtime.block_on(async {
+    runtime.block_on(async {
         match cli.command {
             Command::Launch(args) => launch::launch(&client()?, style, args).await,
             Command::List { filter } => instance::list(&client()?, style, filter.as_deref()).await,
@@ -70,8 +70,7 @@ pub fn run(cli: Cli) -> Result<ExitCode, CliError> {
             }
         }
         .map(|()| ExitCode::SUCCESS)
-    });
-    code
+    })
 }
 
 /// Follows an operation, showing how far it is. A failed or cancelled one is an error.

@@ -30,7 +30,7 @@ pub async fn run(client: &Client, style: Style, command: NodeCommand) -> Result<
             let body = PowerRequest { action: action.into() };
             let url = format!("{}/power", path(&node));
             if let Outcome::Accepted(op) = client.change::<serde_json::Value>(Method::POST, &url, Some(&body)).await? {
-                finish(client, style, op, &format!("switching the power of {node}")).await?;
+                finish(client, style, *op, &format!("switching the power of {node}")).await?;
             }
             print(&format!("{node}\n"))
         }

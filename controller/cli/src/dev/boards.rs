@@ -170,7 +170,7 @@ fn agent_command(layout: &Layout, cgroups: &Hierarchies, board: &BoardPlan, boot
         Some(pid) => words.extend(["--mountns".into(), format!("/proc/{pid}/ns/mnt").into()]),
         None => words.push("--private-mounts".into()),
     }
-    words.extend(["--".into(), own_program().into(), "agent".into(), "run".into(), "--die-with-parent".into()]);
+    words.extend(["--".into(), own_program().into(), "agent".into(), "run".into()]);
     let port = super::supervisor::controller_port(layout);
     let url = format!("http://{}:{port}", layout.bridge_address());
     let pairs: [(&str, OsString); 9] = [

@@ -145,6 +145,14 @@ impl Hierarchies {
         }
     }
 
+    /// Removes a cgroup when nothing is in it or below it.
+    pub fn remove_if_empty(&self, path: &str) {
+        for root in self.roots() {
+            // One that another rack uses stays.
+            let _ = fs::remove_dir(root.join(path));
+        }
+    }
+
     /// Processor time used by a cgroup and those below it, in microseconds.
     pub fn cpu_usec(&self, path: &str) -> Option<u64> {
         if let Some(root) = self.v1_of("cpuacct") {

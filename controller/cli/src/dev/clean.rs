@@ -3,7 +3,7 @@
 use std::path::Path;
 
 use super::cgroup::Hierarchies;
-use super::layout::Layout;
+use super::layout::{CGROUP_ROOT, Layout, run_root};
 use super::{network, supervisor};
 use crate::args::DevStart;
 use crate::context::{Context, save_in_config};
@@ -17,7 +17,11 @@ pub async fn traces(layout: &Layout, cgroups: &Hierarchies) -> Result<(), CliErr
     cgroups.kill(&layout.cgroup()).await?;
     network::down(layout).await?;
     cgroups.remove(&layout.cgroup());
-    remove_dir(&layout.run())
+    cgroups.remove_if_empty(CGROUP_ROOT);
+    remove_dir(&layout.run())?;
+    // Another rack may have its own directory there.
+    let _ = std::fs::remove_dir(run_root());
+    Ok(())
 }
 
 /// `roost dev --clean`: the traces and the state.

@@ -12,6 +12,8 @@ const SHELF: u16 = 6;
 const SHELVES: u16 = 8;
 /// The first board's last octet.
 const FIRST_BOARD: u16 = 10;
+/// The cgroup below which every rack has its own.
+pub const CGROUP_ROOT: &str = "roost-dev";
 /// Name of the hub.
 const HUB: &str = "hub0";
 
@@ -113,7 +115,7 @@ impl Layout {
 
     /// The cgroup that holds all boards.
     pub fn cgroup(&self) -> String {
-        format!("roost-dev/{}", self.id)
+        format!("{CGROUP_ROOT}/{}", self.id)
     }
 
     /// Beginning of the names of its network namespaces.

@@ -46,6 +46,7 @@ pub async fn run(start: DevStart) -> Result<(), CliError> {
     let state = prepare_state(&start)?;
     let _lock = lock(&state)?;
     let layout = find_layout(&state, start.rack)?;
+    check_port(start.listen)?;
     let cgroups = Hierarchies::find()?;
     let mut rack = Rack::new(layout, cgroups)?;
     let outcome = tokio::select! {
@@ -80,6 +81,16 @@ fn check_machine() -> Result<(), CliError> {
     match fs::exists("/proc/self/ns/user") {
         Ok(true) => Ok(()),
         Ok(false) | Err(_) => Err(CliError::Failed("this kernel has no user namespaces: containers need them".into())),
+    }
+}
+
+/// Nothing else may listen where the controller will.
+fn check_port(listen: SocketAddr) -> Result<(), CliError> {
+    match std::net::TcpListener::bind(listen) {
+        Ok(_) => Ok(()),
+        Err(e) => {
+            Err(CliError::step(format!("cannot listen on {listen}"), format!("{e}; choose another with --listen")))
+        }
     }
 }
 
