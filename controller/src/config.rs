@@ -10,7 +10,6 @@ use crate::credentials::{Credentials, Sha, parse_sha};
 
 /// A file that cannot be used.
 #[derive(Debug, thiserror::Error)]
-#[expect(missing_docs, reason = "fields are named for what they hold")]
 pub enum ConfigError {
     /// It cannot be read.
     #[error("{path}: cannot be read")]

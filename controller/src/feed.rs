@@ -6,6 +6,7 @@ use bytes::Bytes;
 use roost_types::Timestamp;
 use roost_types::rack::RackView;
 use tokio::sync::watch;
+use tokio::task::JoinHandle;
 
 use crate::core::Core;
 
@@ -13,21 +14,31 @@ use crate::core::Core;
 const EVERY: Duration = Duration::from_secs(1);
 
 /// The newest picture of the rack.
-pub struct RackFeed(watch::Sender<Bytes>);
+pub struct RackFeed {
+    pictures: watch::Sender<Bytes>,
+    /// Draws until this is dropped.
+    draws: JoinHandle<()>,
+}
 
 impl RackFeed {
     /// Starts the feed; nothing is drawn while nobody listens.
     #[must_use]
     pub fn start(core: Core) -> Self {
-        let sender = watch::Sender::new(Bytes::new());
-        tokio::spawn(draw(core, sender.clone()));
-        Self(sender)
+        let pictures = watch::Sender::new(Bytes::new());
+        let draws = tokio::spawn(draw(core, pictures.clone()));
+        Self { pictures, draws }
     }
 
     /// Pictures from now on.
     #[must_use]
     pub fn subscribe(&self) -> watch::Receiver<Bytes> {
-        self.0.subscribe()
+        self.pictures.subscribe()
+    }
+}
+
+impl Drop for RackFeed {
+    fn drop(&mut self) {
+        self.draws.abort();
     }
 }
 

@@ -74,6 +74,7 @@ pub async fn run(settings: Settings, mut stop: watch::Receiver<bool>) -> Result<
     let credentials = config::credentials(&settings.tokens, &settings.nodes)?;
     std::fs::create_dir_all(&settings.state).with_context(|| format!("cannot make {}", settings.state.display()))?;
     let store = Store::open(&settings.state).await?;
+    tracing::info!(sqlite.version = store.sqlite_version().await?, state = %settings.state.display(), "the store is open");
     let model = model_config(rack, settings.time_scale);
     let hubs = model.rack.hubs.clone();
     let cluster = Cluster::load(model, store.load().await?, crate::clock::now());

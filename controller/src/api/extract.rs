@@ -7,7 +7,7 @@ use axum::http::{HeaderMap, header};
 use bytes::Bytes;
 use http_body_util::{BodyExt, LengthLimitError, Limited};
 use roost_types::{Code, MAX_JSON_BODY, Problem};
-use serde::de::DeserializeOwned;
+use serde::de::{DeserializeOwned, IgnoredAny};
 
 use super::problem::ApiError;
 
@@ -103,6 +103,11 @@ fn too_large(limit: usize) -> ApiError {
 }
 
 fn parse_json<T: DeserializeOwned>(bytes: &[u8]) -> Result<T, ApiError> {
+    // serde would take a list for a struct, field by field: an interface nobody promised.
+    if bytes.trim_ascii_start().first() == Some(&b'[') {
+        serde_json::from_slice::<IgnoredAny>(bytes).map_err(|error| ApiError(json_problem(".", &error)))?;
+        return Err(ApiError::new(Code::InvalidField, "the body is a list and not an object"));
+    }
     let mut deserializer = serde_json::Deserializer::from_slice(bytes);
     let value = serde_path_to_error::deserialize(&mut deserializer)
         .map_err(|error| ApiError(json_problem(&error.path().to_string(), error.inner())))?;
@@ -151,7 +156,9 @@ mod tests {
             ("{", Code::MalformedJson, None),
             ("{} {}", Code::MissingField, Some("image")),
             (r#"{"image":"a"} x"#, Code::MalformedJson, None),
-            ("[]", Code::MissingField, Some("image")),
+            ("[", Code::MalformedJson, None),
+            ("[]", Code::InvalidField, None),
+            (r#"[null,"a"]"#, Code::InvalidField, None),
             ("7", Code::InvalidField, None),
             (r#"{"image":7}"#, Code::InvalidField, Some("image")),
             (r#"{"image":"a","colour":"red"}"#, Code::UnknownField, Some("colour")),

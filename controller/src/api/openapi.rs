@@ -1,6 +1,7 @@
 //! The OpenAPI document, made from the code.
 
 use utoipa::openapi::OpenApi as OpenApiDocument;
+use utoipa::openapi::path::PathItem;
 use utoipa::openapi::security::{ApiKey, ApiKeyValue, HttpAuthScheme, HttpBuilder, SecurityScheme};
 use utoipa::{Modify, OpenApi};
 
@@ -35,5 +36,19 @@ pub fn document() -> OpenApiDocument {
     let (_, mut document) = router::for_users().split_for_parts();
     let (_, anyone) = router::for_anyone().split_for_parts();
     document.merge(anyone);
+    for item in document.paths.paths.values_mut() {
+        name_operations(item);
+    }
     document
+}
+
+/// Handlers are called `list` or `show` in every file; in the document each needs a name of its own.
+fn name_operations(item: &mut PathItem) {
+    let operations = [&mut item.get, &mut item.put, &mut item.post, &mut item.delete, &mut item.patch];
+    for operation in operations.into_iter().flatten() {
+        let tag = operation.tags.iter().flatten().next();
+        if let (Some(tag), Some(name)) = (tag, &operation.operation_id) {
+            operation.operation_id = Some(format!("{tag}_{name}"));
+        }
+    }
 }

@@ -9,7 +9,6 @@ const SQLITE_FULL: i32 = 13;
 
 /// A step of the store that failed.
 #[derive(Debug, thiserror::Error)]
-#[expect(missing_docs, reason = "fields are named for what they hold")]
 pub enum StoreError {
     /// Another controller has the state directory.
     #[error("{path}: another controller uses this state directory")]
