@@ -3,10 +3,11 @@
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
-use roost_model::{Change, Cluster, Command, Context, Reply, Row, decide};
+use roost_model::{Change, Cluster, Context, Reply, Row, decide};
 use roost_types::{Problem, Timestamp};
 use tokio::sync::mpsc;
 
+use super::snapshot::Heard;
 use super::{Answer, Envelope, Feeds, Snapshot};
 use crate::random::Seeds;
 use crate::store::{Store, StoreError};
@@ -103,9 +104,10 @@ impl Owner {
     }
 
     fn publish(&self, before: &Snapshot, speculation: Speculation, batch: &mut Vec<Envelope>, now: Timestamp) {
-        let looked_at_all = batch.iter().any(|envelope| matches!(envelope.command, Command::Tick));
+        let mut heard = Heard::default();
+        batch.iter().for_each(|envelope| heard.note(&envelope.command));
         let Speculation { cluster, changes, outcomes } = speculation;
-        let snapshot = Arc::new(before.next(cluster, &changes, looked_at_all, now));
+        let snapshot = Arc::new(before.next(cluster, &changes, &heard, now));
         self.feeds.snapshot.store(Arc::clone(&snapshot));
         for (envelope, outcome) in batch.drain(..).zip(outcomes) {
             // A caller that has gone away needs no answer.

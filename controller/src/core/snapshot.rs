@@ -8,7 +8,7 @@ use std::sync::{Arc, OnceLock};
 
 use bytes::Bytes;
 use imbl::OrdMap;
-use roost_model::{Change, Cluster, Row, view};
+use roost_model::{Change, Cluster, Command, Row, view};
 use roost_types::rack::RackView;
 use roost_types::sync::DesiredSet;
 use roost_types::{
@@ -40,8 +40,8 @@ impl Snapshot {
         Self { cluster, at, instances, nodes, statuses }
     }
 
-    /// The next one. `live_changed`: what is not stored (temperatures, ages, reasons to wait) may have changed for all.
-    pub(super) fn next(&self, cluster: Cluster, changes: &[Change], live_changed: bool, at: Timestamp) -> Self {
+    /// The next one, after these durable changes and the live ones of what was heard.
+    pub(super) fn next(&self, cluster: Cluster, changes: &[Change], heard: &Heard, at: Timestamp) -> Self {
         let mut next = Self {
             cluster,
             at,
@@ -53,7 +53,8 @@ impl Snapshot {
         for change in changes {
             touched.by(change, &self.cluster);
         }
-        if live_changed {
+        touched.nodes.extend(&heard.nodes);
+        if heard.everything {
             touched.nodes.extend(next.cluster.nodes().map(|row| row.id));
             touched.instances.extend(next.cluster.pending());
         }
@@ -198,7 +199,7 @@ impl Snapshot {
         let Some(allocation) = found else {
             return Err(Problem::new(Code::Conflict, format!("'{}' is on no node yet", row.name)));
         };
-        match self.statuses.get(&allocation.node) {
+        match self.cluster.live(allocation.node).map(|live| live.status) {
             Some(NodeStatus::Ready) => Ok((allocation.node, allocation.spec.id)),
             _ => Err(Problem::new(Code::NodeUnreachable, format!("the node of '{}' does not answer", row.name))),
         }
@@ -211,6 +212,45 @@ impl Snapshot {
         match state {
             Some(roost_types::AllocationState::Running) => Ok(placed),
             _ => Err(Problem::new(Code::Conflict, format!("'{instance}' is not running: start it first"))),
+        }
+    }
+}
+
+/// Whose live state (temperatures, ages, reasons to wait: nothing of it is stored) a batch may have changed.
+#[derive(Default)]
+pub(super) struct Heard {
+    everything: bool,
+    nodes: BTreeSet<NodeId>,
+}
+
+impl Heard {
+    /// Takes a command of the batch into account.
+    pub(super) fn note(&mut self, command: &Command) {
+        match command {
+            Command::Tick => self.everything = true,
+            Command::Sync { node, .. } | Command::FinishPower { node, .. } => {
+                self.nodes.insert(*node);
+            }
+            // What these change is stored, or is shown with the next tick.
+            Command::Started { .. }
+            | Command::CreateInstance { .. }
+            | Command::PatchInstance { .. }
+            | Command::StartInstance { .. }
+            | Command::StopInstance { .. }
+            | Command::RestartInstance { .. }
+            | Command::DeleteInstance { .. }
+            | Command::MoveInstance { .. }
+            | Command::CancelOperation { .. }
+            | Command::RegisterNode { .. }
+            | Command::PatchNode { .. }
+            | Command::DrainNode { .. }
+            | Command::DeleteNode { .. }
+            | Command::BeginPower { .. }
+            | Command::HubReport { .. }
+            | Command::HubLost { .. }
+            | Command::AddImage { .. }
+            | Command::DeleteImage { .. }
+            | Command::AcknowledgeAlert { .. } => {}
         }
     }
 }

@@ -16,6 +16,7 @@ pub struct Book {
     budget: Budget,
     /// Frames dropped by the budget.
     dropped: u64,
+    /// What the firmware said of itself since the last report.
     firmware: Option<String>,
     /// Newest values of each probe since the last report.
     fresh: BTreeMap<u8, ProbeValues>,
@@ -91,7 +92,7 @@ impl Book {
         }
         self.reported = counters;
         let probes = std::mem::take(&mut self.fresh).into_values().collect();
-        Some(Command::HubReport { hub: hub.clone(), firmware: self.firmware.clone(), probes, counters })
+        Some(Command::HubReport { hub: hub.clone(), firmware: self.firmware.take(), probes, counters })
     }
 
     /// Counters in the API's words.
