@@ -54,7 +54,7 @@ struct RunArguments {
     /// Socket of the supervisor of a rack in a box.
     #[arg(long, env = "ROOST_CONTROLLER_DEV_SOCKET", value_name = "PATH")]
     dev_socket: Option<PathBuf>,
-    /// Thermal dwell times are divided by this.
+    /// Thermal dwell times, and the pause between two moves of an instance, are divided by this.
     #[arg(long, env = "ROOST_CONTROLLER_TIME_SCALE", value_name = "N", default_value_t = 1, value_parser = clap::value_parser!(u32).range(1..=1000))]
     time_scale: u32,
     /// Stop when the process that started this one ends.

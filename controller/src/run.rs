@@ -42,7 +42,7 @@ pub struct Settings {
     pub tokens: PathBuf,
     /// Socket of the supervisor of a rack in a box.
     pub dev_socket: Option<PathBuf>,
-    /// Thermal dwell times are divided by this.
+    /// Thermal dwell times, and the pause between two moves of an instance, are divided by this.
     pub time_scale: u32,
 }
 
@@ -114,7 +114,8 @@ pub async fn run(settings: Settings, mut stop: watch::Receiver<bool>) -> Result<
 
 fn model_config(rack: roost_types::RackConfig, time_scale: u32) -> Config {
     let mut model = Config { rack, ..Config::default() };
-    model.thermal = model.thermal.scaled(time_scale);
+    model.thermal = model.thermal.with_time_scale(time_scale);
+    model.move_cooldown /= time_scale.max(1);
     model
 }
 

@@ -12,6 +12,7 @@ pub mod extract;
 mod images;
 mod instances;
 mod logs;
+mod metrics;
 mod nodes;
 mod openapi;
 mod operations;

@@ -15,8 +15,8 @@ use super::auth::require_user;
 use super::openapi::Document;
 use super::problem::no_such_method;
 use super::{
-    alerts, dashboard, dev, events, exec, images, instances, logs, nodes, operations, placements, rack, service,
-    session,
+    alerts, dashboard, dev, events, exec, images, instances, logs, metrics, nodes, operations, placements, rack,
+    service, session,
 };
 use crate::state::App;
 
@@ -51,6 +51,7 @@ pub(super) fn for_users() -> OpenApiRouter<Arc<App>> {
         .routes(routes!(operations::wait))
         .routes(routes!(events::events))
         .routes(routes!(service::sizes))
+        .routes(routes!(metrics::metrics))
         .routes(routes!(dev::command))
 }
 
