@@ -122,3 +122,6 @@ impl Core {
         self.feeds.operations.listen(operation)
     }
 }
+
+#[cfg(test)]
+mod tests;

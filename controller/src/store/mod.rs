@@ -128,6 +128,12 @@ impl Store {
         row.try_get(0).map_err(StoreError::write)
     }
 
+    /// A second handle on the connection, for tests that make trouble behind the store's back.
+    #[cfg(test)]
+    pub fn pool(&self) -> AnyPool {
+        self.pool.clone()
+    }
+
     /// Closes the connection after what is under way.
     pub async fn close(&self) {
         self.pool.close().await;
@@ -175,6 +181,15 @@ impl Plan {
         }
         Ok(plan)
     }
+}
+
+/// Lets the database grow no further.
+#[cfg(test)]
+pub async fn fill(pool: &AnyPool) {
+    let row = sqlx::query("PRAGMA page_count").fetch_one(pool).await.expect("the database answers");
+    let pages: i64 = row.try_get(0).expect("a count is a number");
+    let limit = sqlx::AssertSqlSafe(format!("PRAGMA max_page_count = {pages}"));
+    sqlx::query(limit).fetch_all(pool).await.expect("the limit is taken");
 }
 
 #[cfg(test)]

@@ -1,7 +1,7 @@
 use roost_model::{Change, Kind, MetaRow, Row};
 use roost_types::{Event, EventKind, Timestamp};
 
-use super::{Store, StoreError};
+use super::{Store, StoreError, fill};
 use crate::testing::TempDir;
 
 fn event(id: u64) -> Change {
@@ -76,11 +76,7 @@ async fn a_full_database_says_so_and_changes_nothing() {
     let dir = TempDir::new();
     let store = Store::open(dir.path()).await.unwrap();
     store.commit(&[meta(1)], Timestamp(0)).await.unwrap();
-    let pages: i64 = {
-        use sqlx::Row as _;
-        sqlx::query("PRAGMA page_count").fetch_one(&store.pool).await.unwrap().try_get(0).unwrap()
-    };
-    sqlx::query(sqlx::AssertSqlSafe(format!("PRAGMA max_page_count = {pages}"))).fetch_all(&store.pool).await.unwrap();
+    fill(&store.pool()).await;
     let batch: Vec<Change> = (1..500).map(event).chain([meta(2)]).collect();
     let error = store.commit(&batch, Timestamp(0)).await.unwrap_err();
     assert!(matches!(error, StoreError::Full(_)), "{error:?}");
