@@ -1,6 +1,7 @@
 //! Published ports on 127.0.0.1: each leads to the board that the newest owner of the port runs on.
 
 use std::collections::BTreeMap;
+use std::convert::Infallible;
 use std::net::{IpAddr, Ipv4Addr, SocketAddr};
 use std::sync::Arc;
 use std::time::Duration;
@@ -26,18 +27,20 @@ type Port = (u16, Transport);
 /// Follows the cluster for ever.
 pub async fn follow(client: Client) {
     let mut forwarders = Forwarders::default();
+    let mut told = String::new();
     loop {
         // The controller may be starting again; what is forwarded stays until it answers.
-        if let Err(error) = follow_once(&client, &mut forwarders).await {
-            tokio::time::sleep(RETRY).await;
-            if !matches!(error, CliError::Unreachable { .. }) {
-                eprintln!("published ports: {error}");
-            }
+        let Err(error) = follow_once(&client, &mut forwarders).await;
+        let text = error.to_string();
+        if !matches!(error, CliError::Unreachable { .. }) && text != told {
+            eprintln!("published ports: {text}");
+            told = text;
         }
+        tokio::time::sleep(RETRY).await;
     }
 }
 
-async fn follow_once(client: &Client, forwarders: &mut Forwarders) -> Result<(), CliError> {
+async fn follow_once(client: &Client, forwarders: &mut Forwarders) -> Result<Infallible, CliError> {
     let request = client.request(reqwest::Method::GET, "/v1/events").header("Accept", "text/event-stream");
     let mut stream = client.send(request).await?.bytes_stream();
     loop {
