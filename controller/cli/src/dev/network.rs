@@ -56,9 +56,7 @@ pub async fn board_up(layout: &Layout, board: &BoardPlan) -> Result<(), CliError
 /// When `ip` refuses.
 pub async fn board_down(board: &BoardPlan) -> Result<(), CliError> {
     // The cable goes first: a namespace lives on as long as something refers to it, and would keep its address in use.
-    if interface_exists(&board.veth) {
-        ip_batch(None, &format!("link del {}\n", board.veth)).await?;
-    }
+    link_down(&board.veth).await?;
     netns_down(&board.netns).await
 }
 
@@ -75,18 +73,26 @@ pub async fn netns_down(name: &str) -> Result<(), CliError> {
 /// # Errors
 /// When `ip` refuses.
 pub async fn down(layout: &Layout) -> Result<(), CliError> {
+    for name in ports_of(&layout.bridge()) {
+        link_down(&name).await?;
+    }
     let prefix = layout.netns_prefix();
     let names = std::fs::read_dir("/run/netns").into_iter().flatten().flatten().map(|e| e.file_name());
     for name in names.filter_map(|n| n.into_string().ok()).filter(|n| n.starts_with(&prefix)) {
         netns_down(&name).await?;
     }
-    for name in ports_of(&layout.bridge()) {
-        ip_batch(None, &format!("link del {name}\n")).await?;
+    link_down(&layout.bridge()).await
+}
+
+/// Removes an interface. One that vanishes by itself meanwhile, with its namespace, is as good.
+async fn link_down(name: &str) -> Result<(), CliError> {
+    if !interface_exists(name) {
+        return Ok(());
     }
-    if interface_exists(&layout.bridge()) {
-        ip_batch(None, &format!("link del {}\n", layout.bridge())).await?;
+    match ip_batch(None, &format!("link del {name}\n")).await {
+        Err(_) if !interface_exists(name) => Ok(()),
+        other => other,
     }
-    Ok(())
 }
 
 /// Interfaces that are ports of a bridge.

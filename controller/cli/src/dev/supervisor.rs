@@ -133,9 +133,10 @@ pub fn lock(state: &Path) -> Result<File, CliError> {
     let file = file.map_err(|e| CliError::step(format!("locking {}", state.display()), e))?;
     match file.try_lock() {
         Ok(()) => Ok(file),
-        Err(e) => {
-            Err(CliError::Failed(format!("a rack with the state {} is running ({e}): stop it first", state.display())))
+        Err(fs::TryLockError::WouldBlock) => {
+            Err(CliError::Failed(format!("a rack with the state {} is running: stop it first", state.display())))
         }
+        Err(fs::TryLockError::Error(e)) => Err(CliError::step(format!("locking {}", state.display()), e)),
     }
 }
 
