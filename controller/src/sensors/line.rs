@@ -35,12 +35,14 @@ pub(super) struct Line {
     last_report: Instant,
     /// The core was told that the hub is lost (or has never heard of it).
     lost: bool,
+    /// Why the port could last not be opened: said once, not with every attempt.
+    trouble: String,
 }
 
 impl Line {
     pub(super) fn new(hub: HubConfig, reports: mpsc::Sender<Command>, stop: Arc<AtomicBool>) -> Self {
         let now = Instant::now();
-        Self { hub, reports, stop, book: Book::new(now), last_report: now, lost: true }
+        Self { hub, reports, stop, book: Book::new(now), last_report: now, lost: true, trouble: String::new() }
     }
 
     /// Works until told to stop.
@@ -50,18 +52,24 @@ impl Line {
             match open(&self.hub.path) {
                 Ok(port) => {
                     tracing::info!(hub.name = %self.hub.name, path = self.hub.path, "the hub's line is open");
+                    self.trouble.clear();
                     let reason = self.read(port);
                     if self.book.last_good().is_some() {
                         pause = FIRST_PAUSE;
                     }
                     self.lose(&reason);
                 }
-                Err(error) => {
-                    tracing::debug!(hub.name = %self.hub.name, path = self.hub.path, %error, "the hub's line cannot be opened");
-                }
+                Err(error) => self.say_once(&error.to_string()),
             }
             self.sleep(pause);
             pause = (pause * 2).min(LONGEST_PAUSE);
+        }
+    }
+
+    fn say_once(&mut self, error: &str) {
+        if self.trouble != error {
+            error.clone_into(&mut self.trouble);
+            tracing::warn!(hub.name = %self.hub.name, path = self.hub.path, error, "the hub's line cannot be opened; trying on");
         }
     }
 
@@ -131,9 +139,8 @@ impl Line {
 
 /// Opens a port and forgets what the operating system kept from before.
 fn open(path: &str) -> serialport::Result<TTYPort> {
-    let mut port = serialport::new(path, BAUD).timeout(READ_TIMEOUT).open_native()?;
-    // Others (a person with a terminal, the simulator) may open the same line.
-    port.set_exclusive(false)?;
+    // Not exclusive: others (a person with a terminal, the simulator) may have the same line open.
+    let port = serialport::new(path, BAUD).timeout(READ_TIMEOUT).exclusive(false).open_native()?;
     port.clear(ClearBuffer::Input)?;
     Ok(port)
 }

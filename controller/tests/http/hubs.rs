@@ -1,31 +1,32 @@
 //! A hub's line over a pty: good frames become readings; garbage is counted and never is one.
 
 use std::io::Write;
-use std::path::PathBuf;
+use std::path::Path;
 use std::time::{Duration, Instant};
 
+use nix::fcntl::OFlag;
+use nix::pty::{PtyMaster, grantpt, posix_openpt, ptsname_r, unlockpt};
 use roost_protocol::{Frame, Hello, Reading};
 use serde_json::Value;
-use serialport::{SerialPort, TTYPort};
 
 use crate::rig::Controller;
 
-/// A pretended hub: the master side of a pty, with a symlink to the other side.
+/// A pretended hub: the master side of a pty, with a symlink to the other side. Closed in children, so that the line
+/// closes with this.
 struct Hub {
-    master: TTYPort,
-    /// Kept open, so that the line is not closed while the controller has it not open.
-    _slave: TTYPort,
+    master: PtyMaster,
     seq: u16,
 }
 
 impl Hub {
-    fn plug(link: &PathBuf) -> Self {
-        let (master, slave) = TTYPort::pair().unwrap();
+    fn plug(link: &Path) -> Self {
+        let master = posix_openpt(OFlag::O_RDWR | OFlag::O_NOCTTY | OFlag::O_CLOEXEC).unwrap();
+        grantpt(&master).unwrap();
+        unlockpt(&master).unwrap();
+        // One that was there before is replaced.
         let _ = std::fs::remove_file(link);
-        std::os::unix::fs::symlink(slave.name().unwrap(), link).unwrap();
-        let mut slave = slave;
-        slave.set_exclusive(false).unwrap();
-        Self { master, _slave: slave, seq: 0 }
+        std::os::unix::fs::symlink(ptsname_r(&master).unwrap(), link).unwrap();
+        Self { master, seq: 0 }
     }
 
     fn write(&mut self, bytes: &[u8]) {
