@@ -3,6 +3,8 @@
 //! `linux` makes real ones; `fake` keeps the same states in memory for tests of the agent's own logic and is never what
 //! a feature is proven with. The agent plans; a runtime only does, and reports what it saw.
 
+pub mod linux;
+
 use std::future::Future;
 use std::os::fd::OwnedFd;
 use std::path::Path;
@@ -171,11 +173,8 @@ pub trait Runtime: Send + Sync + 'static {
     fn delete(&self, id: AllocationId) -> impl Future<Output = Result<(), RuntimeError>> + Send;
 
     /// Runs a process in a running container.
-    fn exec(
-        &self,
-        id: AllocationId,
-        plan: &ExecPlan,
-    ) -> impl Future<Output = Result<ExecSession, RuntimeError>> + Send;
+    fn exec(&self, id: AllocationId, plan: &ExecPlan)
+    -> impl Future<Output = Result<ExecSession, RuntimeError>> + Send;
 
     /// What the first process wrote: the last `tail` lines (everything kept when none), then, with `follow`, what
     /// comes, until the receiver is dropped or the container is deleted.

@@ -1,0 +1,245 @@
+//! Control groups: what puts a container's limits in force, on version 1 hierarchies (hybrid included) and version 2.
+//!
+//! A container's groups are `<hierarchy>/<parent>/instances/<allocation id>`. Only groups made here are ever touched.
+//! Every limit is read back after it was written. A controller that is missing is an error that names the kernel
+//! argument that brings it: a limit is never dropped silently.
+//!
+//! Processor time: `cpu_millis` is the container's *weight* when the board is busy (1000 = one core = 1024 shares), and
+//! four times `cpu_millis` is its *cap* when the board is idle, so that a nano (250) may use one whole idle core.
+
+pub mod v1;
+pub mod v2;
+
+use std::fs;
+use std::io;
+use std::os::fd::OwnedFd;
+use std::path::{Path, PathBuf};
+
+use roost_types::node::CgroupMode;
+use roost_types::size::Resources;
+
+use super::wire::{Context, Failure};
+
+/// How many times its weight a container may use while nobody else wants the processor.
+pub const CPU_BURST: u32 = 4;
+/// Period over which the cap counts, in microseconds.
+pub const CPU_PERIOD_USEC: u32 = 100_000;
+
+/// What a container uses, straight from its groups.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Usage {
+    /// Processor time in microseconds.
+    pub cpu_usec: u64,
+    /// Memory in bytes.
+    pub memory_bytes: u64,
+    /// Processes and threads.
+    pub pids: u32,
+}
+
+/// Where a new process has to go.
+#[derive(Debug)]
+pub struct Entry {
+    /// Files to which the process itself writes `0`. Opened by root, whose rights count.
+    pub join: Vec<(OwnedFd, PathBuf)>,
+    /// Directory of the unified hierarchy for `clone3`; none where the process joins it by a file.
+    pub born_in: Option<OwnedFd>,
+}
+
+/// The hierarchies of this machine.
+#[derive(Clone, Debug)]
+pub enum Cgroups {
+    /// Version 1 or hybrid.
+    V1(v1::Hierarchies),
+    /// Version 2 only.
+    V2(v2::Hierarchy),
+}
+
+impl Cgroups {
+    /// Looks at the machine. `parent` is the path below each hierarchy's root under which everything is made.
+    ///
+    /// # Errors
+    /// When no hierarchy is mounted.
+    pub fn detect(parent: &Path) -> Result<Self, Failure> {
+        let mounts = fs::read_to_string("/proc/self/mountinfo").step(|| "read /proc/self/mountinfo")?;
+        let parent = parent.strip_prefix("/").unwrap_or(parent);
+        let found = v1::Hierarchies::from_mounts(&mounts, parent);
+        if found.has_controllers() {
+            return Ok(Self::V1(found));
+        }
+        match v2::Hierarchy::from_mounts(&mounts, parent) {
+            Some(hierarchy) => Ok(Self::V2(hierarchy)),
+            None => Err(Failure::Unsupported("no cgroup hierarchy is mounted below /sys/fs/cgroup".into())),
+        }
+    }
+
+    /// Which kind it is.
+    #[must_use]
+    pub const fn mode(&self) -> CgroupMode {
+        match self {
+            Self::V1(_) => CgroupMode::V1,
+            Self::V2(_) => CgroupMode::V2,
+        }
+    }
+
+    /// Makes the groups of a container with its limits in force. `owner` is the host id of the container's root, to
+    /// which a subtree of the unified hierarchy is delegated where the container has its own init.
+    ///
+    /// # Errors
+    /// [`Failure::Unsupported`] for a controller that is missing.
+    pub fn create(&self, id: &str, limits: &Resources, owner: Option<u32>) -> Result<Entry, Failure> {
+        match self {
+            Self::V1(found) => found.create(id, limits, owner),
+            Self::V2(found) => found.create(id, limits, owner),
+        }
+    }
+
+    /// How another process of the same container joins its groups.
+    ///
+    /// # Errors
+    /// When a group is gone.
+    pub fn entry(&self, id: &str) -> Result<Entry, Failure> {
+        match self {
+            Self::V1(found) => found.entry(id),
+            Self::V2(found) => found.entry(id),
+        }
+    }
+
+    /// What the container uses.
+    #[must_use]
+    pub fn usage(&self, id: &str) -> Usage {
+        match self {
+            Self::V1(found) => found.usage(id),
+            Self::V2(found) => found.usage(id),
+        }
+    }
+
+    /// How many of its processes the kernel killed for want of memory.
+    #[must_use]
+    pub fn oom_kills(&self, id: &str) -> u64 {
+        match self {
+            Self::V1(found) => found.oom_kills(id),
+            Self::V2(found) => found.oom_kills(id),
+        }
+    }
+
+    /// Processes that are still in the container's groups.
+    #[must_use]
+    pub fn processes(&self, id: &str) -> Vec<i32> {
+        let mut all = Vec::new();
+        for group in self.groups(id) {
+            collect_processes(&group, &mut all);
+        }
+        all.sort_unstable();
+        all.dedup();
+        all
+    }
+
+    /// Removes the container's groups; `false` while a process is still in one.
+    ///
+    /// # Errors
+    /// Anything but a group that is busy or gone.
+    pub fn remove(&self, id: &str) -> Result<bool, Failure> {
+        let mut gone = true;
+        for group in self.groups(id) {
+            gone &= remove_tree(&group).step(|| format!("remove {}", group.display()))?;
+        }
+        Ok(gone)
+    }
+
+    fn groups(&self, id: &str) -> Vec<PathBuf> {
+        match self {
+            Self::V1(found) => found.groups(id),
+            Self::V2(found) => vec![found.group(id)],
+        }
+    }
+}
+
+fn collect_processes(group: &Path, all: &mut Vec<i32>) {
+    let text = fs::read_to_string(group.join("cgroup.procs")).unwrap_or_default();
+    all.extend(text.lines().filter_map(|line| line.parse::<i32>().ok()).filter(|pid| *pid > 0));
+    for child in children(group) {
+        collect_processes(&child, all);
+    }
+}
+
+fn children(group: &Path) -> Vec<PathBuf> {
+    let Ok(entries) = fs::read_dir(group) else { return Vec::new() };
+    entries.flatten().filter(|entry| entry.file_type().is_ok_and(|kind| kind.is_dir())).map(|e| e.path()).collect()
+}
+
+/// Removes a group and those that the container made in it, deepest first.
+fn remove_tree(group: &Path) -> io::Result<bool> {
+    for child in children(group) {
+        if !remove_tree(&child)? {
+            return Ok(false);
+        }
+    }
+    match fs::remove_dir(group) {
+        Ok(()) => Ok(true),
+        Err(error) if error.kind() == io::ErrorKind::NotFound => Ok(true),
+        Err(error) if error.raw_os_error() == Some(libc::EBUSY) => Ok(false),
+        Err(error) => Err(error),
+    }
+}
+
+/// Writes a limit and reads it back: the kernel rounds memory to pages, anything else must be exactly what was asked.
+fn write_limit(file: &Path, value: u64, rounded_to: u64) -> Result<(), Failure> {
+    fs::write(file, value.to_string()).step(|| format!("write {value} to {}", file.display()))?;
+    let back = fs::read_to_string(file).step(|| format!("read {}", file.display()))?;
+    let first = back.split_whitespace().next().and_then(|text| text.parse::<u64>().ok());
+    match first {
+        Some(got) if got.abs_diff(value) < rounded_to => Ok(()),
+        _ => Err(Failure::Unsupported(format!("{} reads {} after {value} was written", file.display(), back.trim()))),
+    }
+}
+
+fn read_number(file: &Path) -> u64 {
+    fs::read_to_string(file).ok().and_then(|text| text.trim().parse().ok()).unwrap_or(0)
+}
+
+/// The number after `key` in a file of `key value` lines.
+fn read_field(file: &Path, key: &str) -> u64 {
+    let text = fs::read_to_string(file).unwrap_or_default();
+    field(&text, key)
+}
+
+fn field(text: &str, key: &str) -> u64 {
+    text.lines().find_map(|line| line.strip_prefix(key)?.strip_prefix(' ')?.trim().parse().ok()).unwrap_or(0)
+}
+
+fn open_to_join(file: PathBuf) -> Result<(OwnedFd, PathBuf), Failure> {
+    let fd = fs::OpenOptions::new().write(true).open(&file).step(|| format!("open {}", file.display()))?;
+    Ok((fd.into(), file))
+}
+
+/// What to tell the user when a controller is missing.
+#[must_use]
+pub fn missing(controller: &str) -> String {
+    match controller {
+        "memory" => "the kernel's memory controller is off, so the memory limit cannot be enforced: add \
+                     'cgroup_enable=memory swapaccount=1' to the kernel's command line and restart the board"
+            .to_owned(),
+        other => format!(
+            "the kernel has no '{other}' controller, so its limit cannot be enforced: use a kernel with \
+             CONFIG_CGROUP_{} and without 'cgroup_disable={other}'",
+            other.to_uppercase()
+        ),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_field_is_found_by_its_whole_name() {
+        let text = "oom_kill_disable 0\nunder_oom 0\noom_kill 3\n";
+        assert_eq!(field(text, "oom_kill"), 3);
+        assert_eq!(field(text, "oom"), 0);
+    }
+
+    #[test]
+    fn a_missing_memory_controller_names_the_kernel_argument() {
+        assert!(missing("memory").contains("cgroup_enable=memory"));
+    }
+}

@@ -1,0 +1,213 @@
+//! Version 1 hierarchies, one per controller, and the hybrid layout that adds a unified one without controllers.
+
+use std::collections::BTreeMap;
+use std::fs;
+use std::path::{Path, PathBuf};
+
+use roost_types::size::Resources;
+
+use super::{CPU_BURST, CPU_PERIOD_USEC, Entry, Usage, missing, open_to_join, read_field, read_number, write_limit};
+use crate::runtime::linux::wire::{Context, Failure};
+
+/// Controllers that a container needs.
+const NEEDED: [&str; 4] = ["memory", "pids", "cpu", "devices"];
+/// Devices a container may use: null, zero, full, random, urandom, tty, console, ptmx and its terminals.
+const DEVICES: [&str; 9] = [
+    "c 1:3 rwm",
+    "c 1:5 rwm",
+    "c 1:7 rwm",
+    "c 1:8 rwm",
+    "c 1:9 rwm",
+    "c 5:0 rwm",
+    "c 5:1 rwm",
+    "c 5:2 rwm",
+    "c 136:* rwm",
+];
+
+/// Where each controller is mounted, and the parent below it.
+#[derive(Clone, Debug)]
+pub struct Hierarchies {
+    controllers: BTreeMap<String, PathBuf>,
+    unified: Option<PathBuf>,
+    parent: PathBuf,
+}
+
+impl Hierarchies {
+    /// Reads them from the text of `/proc/self/mountinfo`.
+    #[must_use]
+    pub fn from_mounts(mounts: &str, parent: &Path) -> Self {
+        let mut found = Self { controllers: BTreeMap::new(), unified: None, parent: parent.to_owned() };
+        for line in mounts.lines() {
+            let Some((left, right)) = line.split_once(" - ") else { continue };
+            let Some(point) = left.split(' ').nth(4).map(PathBuf::from) else { continue };
+            let mut fields = right.split(' ');
+            match fields.next() {
+                Some("cgroup") => {
+                    for option in fields.nth(1).unwrap_or_default().split(',') {
+                        if (NEEDED.contains(&option) || option == "cpuacct") && !found.controllers.contains_key(option)
+                        {
+                            found.controllers.insert(option.to_owned(), point.clone());
+                        }
+                    }
+                }
+                Some("cgroup2") => found.unified = Some(point),
+                _ => {}
+            }
+        }
+        found
+    }
+
+    /// Whether there is any version 1 controller.
+    #[must_use]
+    pub fn has_controllers(&self) -> bool {
+        !self.controllers.is_empty()
+    }
+
+    /// Whether a controller is mounted.
+    #[must_use]
+    pub fn has(&self, controller: &str) -> bool {
+        self.controllers.contains_key(controller)
+    }
+
+    /// Every group of a container, without duplicates where controllers share a hierarchy.
+    #[must_use]
+    pub fn groups(&self, id: &str) -> Vec<PathBuf> {
+        let mut points: Vec<&PathBuf> = self.controllers.values().chain(&self.unified).collect();
+        points.sort();
+        points.dedup();
+        points.into_iter().map(|point| self.below(point, id)).collect()
+    }
+
+    fn below(&self, point: &Path, id: &str) -> PathBuf {
+        point.join(&self.parent).join("instances").join(id)
+    }
+
+    fn file(&self, controller: &str, id: &str, name: &str) -> PathBuf {
+        self.controllers.get(controller).map_or_else(PathBuf::new, |point| self.below(point, id).join(name))
+    }
+
+    /// See [`super::Cgroups::create`].
+    ///
+    /// # Errors
+    /// As there.
+    pub fn create(&self, id: &str, limits: &Resources, owner: Option<u32>) -> Result<Entry, Failure> {
+        for controller in NEEDED {
+            if !self.has(controller) {
+                return Err(Failure::Unsupported(missing(controller)));
+            }
+        }
+        for group in self.groups(id) {
+            fs::create_dir_all(&group).step(|| format!("make {}", group.display()))?;
+        }
+        self.limit_memory(id, limits)?;
+        write_limit(&self.file("pids", id, "pids.max"), limits.pids.into(), 1)?;
+        self.limit_cpu(id, limits)?;
+        self.limit_devices(id)?;
+        if let (Some(owner), Some(point)) = (owner, &self.unified) {
+            super::v2::delegate(&self.below(point, id), owner)?;
+        }
+        self.entry(id)
+    }
+
+    fn limit_memory(&self, id: &str, limits: &Resources) -> Result<(), Failure> {
+        let page = 64 * 1024;
+        let bytes = limits.memory_bytes.0;
+        let both = self.file("memory", id, "memory.memsw.limit_in_bytes");
+        let memory = self.file("memory", id, "memory.limit_in_bytes");
+        // Memory plus swap may never be below memory: lower memory first, but raise the sum first.
+        if both.exists() && read_number(&both) < bytes {
+            write_limit(&both, bytes, page)?;
+        }
+        write_limit(&memory, bytes, page)?;
+        if both.exists() {
+            write_limit(&both, bytes, page)?;
+        }
+        Ok(())
+    }
+
+    fn limit_cpu(&self, id: &str, limits: &Resources) -> Result<(), Failure> {
+        let shares = (u64::from(limits.cpu_millis) * 1024 / 1000).max(2);
+        write_limit(&self.file("cpu", id, "cpu.shares"), shares, 1)?;
+        let quota = self.file("cpu", id, "cpu.cfs_quota_us");
+        if quota.exists() {
+            write_limit(&self.file("cpu", id, "cpu.cfs_period_us"), CPU_PERIOD_USEC.into(), 1)?;
+            let cap = u64::from(limits.cpu_millis) * u64::from(CPU_BURST) * u64::from(CPU_PERIOD_USEC) / 1000;
+            write_limit(&quota, cap, 1)?;
+        }
+        Ok(())
+    }
+
+    fn limit_devices(&self, id: &str) -> Result<(), Failure> {
+        let deny = self.file("devices", id, "devices.deny");
+        fs::write(&deny, "a").step(|| format!("write a to {}", deny.display()))?;
+        let allow = self.file("devices", id, "devices.allow");
+        for device in DEVICES {
+            fs::write(&allow, device).step(|| format!("write {device} to {}", allow.display()))?;
+        }
+        Ok(())
+    }
+
+    /// See [`super::Cgroups::entry`]. A process that writes itself into `tasks` does not wait for the grace period that
+    /// moving another one costs (8 ms).
+    ///
+    /// # Errors
+    /// As there.
+    pub fn entry(&self, id: &str) -> Result<Entry, Failure> {
+        let mut join = Vec::new();
+        for group in self.groups(id) {
+            let tasks = group.join("tasks");
+            join.push(open_to_join(if tasks.exists() { tasks } else { group.join("cgroup.procs") })?);
+        }
+        Ok(Entry { join, born_in: None })
+    }
+
+    /// See [`super::Cgroups::usage`].
+    #[must_use]
+    pub fn usage(&self, id: &str) -> Usage {
+        Usage {
+            cpu_usec: read_number(&self.file("cpuacct", id, "cpuacct.usage")) / 1000,
+            memory_bytes: read_number(&self.file("memory", id, "memory.usage_in_bytes")),
+            pids: u32::try_from(read_number(&self.file("pids", id, "pids.current"))).unwrap_or(u32::MAX),
+        }
+    }
+
+    /// See [`super::Cgroups::oom_kills`].
+    #[must_use]
+    pub fn oom_kills(&self, id: &str) -> u64 {
+        read_field(&self.file("memory", id, "memory.oom_control"), "oom_kill")
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    const HYBRID: &str = "\
+30 25 0:26 / /sys/fs/cgroup rw - tmpfs tmpfs rw,mode=755
+31 30 0:27 / /sys/fs/cgroup/cpu,cpuacct rw,relatime - cgroup cgroup rw,cpu,cpuacct
+32 30 0:28 / /sys/fs/cgroup/memory rw,relatime - cgroup cgroup rw,memory
+33 30 0:29 / /sys/fs/cgroup/systemd rw,relatime - cgroup cgroup rw,name=systemd
+34 30 0:30 / /sys/fs/cgroup/unified rw,relatime - cgroup2 cgroup2 rw
+";
+
+    #[test]
+    fn controllers_that_share_a_hierarchy_share_a_group() {
+        let found = Hierarchies::from_mounts(HYBRID, Path::new("roost"));
+        assert!(found.has("cpu") && found.has("cpuacct") && found.has("memory") && !found.has("pids"));
+        let groups = found.groups("x");
+        assert_eq!(
+            groups,
+            [
+                PathBuf::from("/sys/fs/cgroup/cpu,cpuacct/roost/instances/x"),
+                PathBuf::from("/sys/fs/cgroup/memory/roost/instances/x"),
+                PathBuf::from("/sys/fs/cgroup/unified/roost/instances/x"),
+            ]
+        );
+    }
+
+    #[test]
+    fn a_unified_hierarchy_alone_has_no_version_1_controllers() {
+        let mounts = "30 25 0:26 / /sys/fs/cgroup rw - cgroup2 cgroup2 rw,nsdelegate\n";
+        assert!(!Hierarchies::from_mounts(mounts, Path::new("roost")).has_controllers());
+    }
+}

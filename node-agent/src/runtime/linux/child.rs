@@ -1,0 +1,274 @@
+//! The life of a container's first process from `clone3` to `execve`.
+//!
+//! Everything here runs in the new process, a copy of the single-threaded keeper. The keeper works meanwhile on what
+//! only it may do (id maps, network cable, root), sends the root, and then waits for the channel to close, which
+//! `execve` does; a [`Report::Failed`] before that is the step that failed.
+
+use std::ffi::CString;
+use std::fs;
+use std::io::Write;
+use std::os::fd::{AsFd, OwnedFd};
+use std::path::PathBuf;
+
+use nix::sched::CloneFlags;
+use nix::sys::resource::{Resource, getrlimit, setrlimit};
+use rustix::fs::{Mode, OFlags};
+use rustix::mount::{MountPropagationFlags, UnmountFlags, mount_change, unmount};
+use rustix::process::DumpableBehavior;
+use serde::{Deserialize, Serialize};
+
+use super::cgroup::Entry;
+use super::netlink::Netlink;
+use super::overlay::{self, Layers};
+use super::plan::{DEFAULT_PATH, Plan, Profile};
+use super::seccomp::{self, Program};
+use super::wire::{self, Context, Failure};
+use super::{caps, init, mounts, sys};
+
+/// The most files a container's process may have open at once.
+const MAX_FILES: u64 = 524_288;
+/// The kernel's out-of-memory killer takes a container's process before one of the board's own.
+const OOM_SCORE_ADJ: &str = "300";
+
+/// From a new process to the keeper.
+#[derive(Debug, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum Report {
+    /// An exec has its process, with this host pid.
+    Forked {
+        /// Host pid.
+        pid: i32,
+    },
+    /// An exec has its terminal, which is beside this message.
+    Terminal,
+    /// A step failed; the process ends.
+    Failed(Failure),
+}
+
+/// From the keeper to a container's first process: its layers are beside this message, the rest
+/// is ready too.
+#[derive(Debug, Serialize, Deserialize)]
+pub struct Go {}
+
+/// What the process needs from the keeper it was copied from.
+pub struct Inheritance<'a> {
+    /// What to become.
+    pub plan: &'a Plan,
+    /// Filter of its profile.
+    pub program: &'a Program,
+    /// Its end of the channel.
+    pub channel: OwnedFd,
+    /// Groups to join.
+    pub entry: Entry,
+    /// Standard output and error.
+    pub output: [OwnedFd; 2],
+    /// A directory that can be mounted on.
+    pub mount_point: PathBuf,
+}
+
+/// Becomes the container's first process. Never returns.
+pub fn run(inheritance: Inheritance<'_>) -> ! {
+    let failure = match become_container(&inheritance) {
+        Ok(()) => match inheritance.plan.profile {
+            Profile::App => start_under_init(&inheritance),
+            Profile::System => start_as_init(&inheritance),
+        },
+        Err(failure) => failure,
+    };
+    give_up(&inheritance.channel, failure)
+}
+
+/// Tells the keeper and ends.
+pub fn give_up(channel: &OwnedFd, failure: Failure) -> ! {
+    let code = if let Failure::Command { code, .. } = failure { code } else { 125 };
+    let _ = wire::send(channel, &Report::Failed(failure), &[]);
+    sys::exit_now(code)
+}
+
+fn become_container(own: &Inheritance<'_>) -> Result<(), Failure> {
+    rustix::process::set_dumpable_behavior(DumpableBehavior::NotDumpable).step(|| "become non-dumpable")?;
+    join(&own.entry)?;
+    nix::sched::unshare(CloneFlags::CLONE_NEWCGROUP).step(|| "make a cgroup namespace")?;
+    fs::write("/proc/self/oom_score_adj", OOM_SCORE_ADJ).step(|| "write /proc/self/oom_score_adj")?;
+    let layers = receive_layers(&own.channel)?;
+    mount_change("/", MountPropagationFlags::REC | MountPropagationFlags::PRIVATE)
+        .step(|| "make the mounts private")?;
+    // Before the ids change: the mount point lies in a directory that only the board's root may enter.
+    overlay::enter_scratch(&own.mount_point)?;
+    become_root()?;
+    let root = overlay::assemble(&layers, own.plan.profile)?;
+    drop(layers);
+    nix::unistd::sethostname(&own.plan.host_name).step(|| format!("set the host name {}", own.plan.host_name))?;
+    Netlink::open()?.configure_inside(own.plan)?;
+    mounts::furnish(root.as_fd(), own.plan)?;
+    rustix::process::fchdir(&root).step(|| "enter the root")?;
+    rustix::process::pivot_root(".", ".").step(|| "make the root the root")?;
+    unmount(".", UnmountFlags::DETACH).step(|| "let go of the old root")?;
+    rustix::process::chdir("/").step(|| "go to /")?;
+    let input =
+        rustix::fs::open("/dev/null", OFlags::RDWR | OFlags::CLOEXEC, Mode::empty()).step(|| "open /dev/null")?;
+    sys::dup_onto(&input, 0).step(|| "set standard input")?;
+    sys::dup_onto(&own.output[0], 1).step(|| "set standard output")?;
+    sys::dup_onto(&own.output[1], 2).step(|| "set standard error")
+}
+
+/// Puts the calling process into a container's groups.
+///
+/// # Errors
+/// The group that could not be joined.
+pub fn join(entry: &Entry) -> Result<(), Failure> {
+    for (file, path) in &entry.join {
+        rustix::io::write(file, b"0").step(|| format!("join {}", path.display()))?;
+    }
+    Ok(())
+}
+
+fn receive_layers(channel: &OwnedFd) -> Result<Layers, Failure> {
+    let message = wire::receive::<Go>(channel, &mut Vec::new()).step(|| "wait for the layers")?;
+    let mut fds = message.map(|(Go {}, fds)| fds).unwrap_or_default().into_iter();
+    match (fds.next(), fds.next()) {
+        (Some(lower), Some(writable)) => Ok(Layers { lower, writable }),
+        _ => Err(Failure::NotRunning),
+    }
+}
+
+/// Takes the ids of the container's root.
+///
+/// # Errors
+/// The step that failed.
+pub fn become_root() -> Result<(), Failure> {
+    use nix::unistd::{Gid, Uid};
+    nix::unistd::setgroups(&[]).step(|| "drop the groups")?;
+    let (user, group) = (Uid::from_raw(0), Gid::from_raw(0));
+    nix::unistd::setresgid(group, group, group).step(|| "take the group id")?;
+    nix::unistd::setresuid(user, user, user).step(|| "take the user id")
+}
+
+fn start_as_init(own: &Inheritance<'_>) -> Failure {
+    execute(own.plan.profile, own.program, &own.plan.command, &own.plan.environment)
+}
+
+fn start_under_init(own: &Inheritance<'_>) -> Failure {
+    sys::block_all_signals();
+    match sys::clone3(0, None) {
+        Ok(sys::Cloned::Child) => {
+            if let Err(error) = nix::unistd::setsid() {
+                return Failure::step("start a session", &error.into());
+            }
+            execute(own.plan.profile, own.program, &own.plan.command, &own.plan.environment)
+        }
+        Ok(sys::Cloned::Parent { pid, pidfd: _ }) => init::run(pid, own.program),
+        Err(error) => Failure::step("fork the command", &error),
+    }
+}
+
+/// Gives up every privilege that the profile does not have and becomes the command. Returns only when that failed.
+pub fn execute(profile: Profile, program: &Program, command: &[String], environment: &[String]) -> Failure {
+    match restrict(profile, program) {
+        Ok(()) => execute_command(command, environment),
+        Err(failure) => failure,
+    }
+}
+
+fn restrict(profile: Profile, program: &Program) -> Result<(), Failure> {
+    nix::sys::stat::umask(nix::sys::stat::Mode::from_bits_truncate(0o022));
+    limit(Resource::RLIMIT_CORE, 0, 0)?;
+    let (_, hard) = getrlimit(Resource::RLIMIT_NOFILE).step(|| "read the limit of open files")?;
+    limit(Resource::RLIMIT_NOFILE, hard.min(1024), hard.min(MAX_FILES))?;
+    sys::close_on_exec_from(3).step(|| "close inherited files")?;
+    sys::reset_signals();
+    match profile {
+        Profile::App => {
+            caps::restrict(profile)?;
+            rustix::thread::set_no_new_privs(true).step(|| "set no_new_privs")?;
+            sys::seccomp_install(program).step(|| "install the system call filter")
+        }
+        // A filter without no_new_privs needs a capability that is given up afterwards.
+        Profile::System => {
+            sys::seccomp_install(program).step(|| "install the system call filter")?;
+            caps::restrict(profile)
+        }
+    }
+}
+
+fn limit(resource: Resource, soft: u64, hard: u64) -> Result<(), Failure> {
+    setrlimit(resource, soft, hard).step(|| format!("limit {resource:?} to {hard}"))
+}
+
+fn execute_command(command: &[String], environment: &[String]) -> Failure {
+    let strings =
+        |items: &[String]| items.iter().map(|item| CString::new(item.as_str())).collect::<Result<Vec<_>, _>>();
+    let (Ok(arguments), Ok(variables)) = (strings(command), strings(environment)) else {
+        return Failure::Command { code: 126, message: "a NUL byte in the command or its environment".into() };
+    };
+    let Some(name) = command.first() else {
+        return Failure::Command { code: 127, message: "the command is empty".into() };
+    };
+    let mut worst = libc::ENOENT;
+    for path in candidates(name, environment) {
+        let Ok(path) = CString::new(path) else { continue };
+        match sys::execve(&path, &arguments, &variables).raw_os_error().unwrap_or(libc::EIO) {
+            libc::ENOENT | libc::ENOTDIR => {}
+            errno => worst = errno,
+        }
+    }
+    let code = if worst == libc::ENOENT { 127 } else { 126 };
+    let reason =
+        if code == 127 { "not found".to_owned() } else { std::io::Error::from_raw_os_error(worst).to_string() };
+    Failure::Command { code, message: format!("{name}: {reason}") }
+}
+
+/// Where a command may be: itself when it has a slash, else in each directory of the environment's `PATH`.
+fn candidates(name: &str, environment: &[String]) -> Vec<String> {
+    if name.contains('/') {
+        return vec![name.to_owned()];
+    }
+    let path = environment.iter().find_map(|entry| entry.strip_prefix("PATH=")).unwrap_or(DEFAULT_PATH);
+    path.split(':').map(|directory| format!("{}/{name}", if directory.is_empty() { "." } else { directory })).collect()
+}
+
+/// Writes a note where an operator of the board finds it: the keeper's standard error.
+pub fn note(text: &str) {
+    let _ = writeln!(std::io::stderr(), "keeper: {text}");
+}
+
+/// The filter of each profile, compiled once.
+pub struct Programs {
+    app: Program,
+    system: Program,
+}
+
+impl Programs {
+    /// Compiles both.
+    #[must_use]
+    pub fn new() -> Self {
+        Self { app: seccomp::compile(Profile::App), system: seccomp::compile(Profile::System) }
+    }
+
+    /// The filter of a profile.
+    #[must_use]
+    pub const fn of(&self, profile: Profile) -> &Program {
+        match profile {
+            Profile::App => &self.app,
+            Profile::System => &self.system,
+        }
+    }
+}
+
+impl Default for Programs {
+    fn default() -> Self {
+        Self::new()
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::candidates;
+
+    #[test]
+    fn a_name_is_looked_for_along_the_path() {
+        let environment = ["PATH=/a::/b".to_owned()];
+        assert_eq!(candidates("x", &environment), ["/a/x", "./x", "/b/x"]);
+        assert_eq!(candidates("./x", &environment), ["./x"]);
+    }
+}

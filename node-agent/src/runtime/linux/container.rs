@@ -1,0 +1,351 @@
+//! One container in the keeper's hands: started, adopted, watched, ended.
+
+use std::fs;
+use std::io;
+use std::os::fd::{AsFd, OwnedFd};
+use std::os::unix::fs::OpenOptionsExt;
+use std::path::Path;
+use std::time::Duration;
+
+use roost_types::{AllocationId, ExitStatus, Timestamp};
+use rustix::event::{PollFd, PollFlags, Timespec, poll};
+use rustix::process::{Pid, PidfdFlags};
+
+use super::cgroup::Cgroups;
+use super::child::{self, Go, Inheritance, Programs, Report};
+use super::image_mounts::ImageMounts;
+use super::logs::{Bucket, Writer};
+use super::netlink::Netlink;
+use super::plan::{self, Plan, Profile};
+use super::state::{self, Paths, Saved};
+use super::sys::{self, Cloned};
+use super::wire::{self, Context, Failure, Phase, StartCall};
+use super::{exec, overlay, userns};
+
+/// How long a new process may take until it is executed. It waits for nothing but the kernel.
+const START_TIMEOUT: Duration = Duration::from_secs(10);
+/// The most read from a stream at once.
+const READ: usize = 64 * 1024;
+
+/// The keeper's tools.
+pub struct Tools {
+    /// Where things are.
+    pub paths: Paths,
+    /// The hierarchies.
+    pub cgroups: Cgroups,
+    /// Mounted images.
+    pub images: ImageMounts,
+    /// Filters.
+    pub programs: Programs,
+    /// The node's network namespace.
+    pub netlink: Netlink,
+}
+
+/// A container that is running.
+pub struct Running {
+    /// Handle on its first process.
+    pub pidfd: OwnedFd,
+    /// Whether this keeper is its parent, so that it can reap it.
+    is_child: bool,
+    /// Where its output comes out: standard output and error.
+    pub output: [OwnedFd; 2],
+    /// Kill it at this time (Unix milliseconds).
+    pub kill_at: Option<i64>,
+}
+
+/// A container, running or not.
+pub struct Container {
+    /// What is written down of it.
+    pub saved: Saved,
+    /// Handles, while it runs.
+    pub running: Option<Running>,
+    log: Writer,
+    bucket: Bucket,
+}
+
+impl Container {
+    /// Starts a container whose writable layer may be there already.
+    ///
+    /// # Errors
+    /// The step that failed; everything done before is undone, the writable layer kept.
+    pub fn start(call: &StartCall, before: Option<&Saved>, tools: &mut Tools) -> Result<Self, Failure> {
+        let resolver = fs::read_to_string("/etc/resolv.conf").unwrap_or_default();
+        let plan = plan::plan(&call.spec, &call.network, &plan::name_servers(&resolver));
+        let started = Self::try_start(call, &plan, tools);
+        if started.is_err() {
+            clean_up(call.spec.id, tools);
+            // What was written for the process that is no more.
+            let directory = tools.paths.instance(call.spec.id);
+            let restored = before.map_or_else(|| Saved::remove(&directory), |saved| saved.write(&directory));
+            if let Err(error) = restored {
+                child::note(&format!("restore the state of {}: {error}", call.spec.id));
+            }
+        }
+        started
+    }
+
+    fn try_start(call: &StartCall, plan: &Plan, tools: &mut Tools) -> Result<Self, Failure> {
+        let id = call.spec.id;
+        let directory = tools.paths.instance(id);
+        prepare_directories(&directory, &tools.paths.scratch(id))?;
+        let log = Writer::open(&tools.paths.log(id)).step(|| format!("open the log of {id}"))?;
+        let output = open_output(&tools.paths.scratch(id), libc::O_NONBLOCK)?;
+        // Of their own, since the container must not find its output non-blocking.
+        let inside = open_output(&tools.paths.scratch(id), 0)?;
+        let image = tools.images.open(&call.spec.image, call.spec.format, &call.image, id)?;
+        let owner = (plan.profile == Profile::System).then_some(plan.uid_base);
+        let entry = tools.cgroups.create(&id.to_string(), &call.spec.resources, owner)?;
+
+        let (ours, theirs) = exec::channel()?;
+        let born_in = entry.born_in.as_ref().map(AsFd::as_fd);
+        let (pid, pidfd) = match sys::clone3(NAMESPACES, born_in).step(|| "make the container's first process")? {
+            Cloned::Child => {
+                drop(ours);
+                child::run(Inheritance {
+                    plan,
+                    program: tools.programs.of(plan.profile),
+                    channel: theirs,
+                    entry,
+                    output: inside,
+                    mount_point: tools.paths.scratch(id).join("root"),
+                })
+            }
+            Cloned::Parent { pid, pidfd } => (pid, pidfd),
+        };
+        drop((theirs, entry, inside));
+        let process = Process { pid, pidfd: Some(pidfd) };
+        let now = Timestamp(sys::unix_ms());
+        let saved = Saved {
+            id,
+            phase: Phase::Running { epoch: call.spec.epoch, pid: pid.cast_unsigned(), started_at: now },
+            start_ticks: state::start_ticks(pid.cast_unsigned()).unwrap_or(0),
+            system: call.spec.system,
+            stop_signal: stop_signal(plan, &image),
+            environment: plan.environment.clone(),
+        };
+        // Before it runs: should the keeper die now, its successor knows the process.
+        saved.write(&directory).step(|| format!("write the state of {id}"))?;
+        userns::map(pid, plan.uid_base)?;
+        tools.netlink.plug_in(plan, pid)?;
+        let userns = userns::open(pid)?;
+        let layers = overlay::map_layers(image, &directory, userns.as_fd())?;
+        wire::send(&ours, &Go {}, &[layers.lower.as_fd(), layers.writable.as_fd()])
+            .step(|| "send its layers to the container")?;
+        drop(layers);
+        wait_for_exec(&ours)?;
+        let running = Running { pidfd: process.keep(), is_child: true, output, kill_at: None };
+        Ok(Self { saved, running: Some(running), log, bucket: Bucket::new(sys::unix_ms()) })
+    }
+
+    /// Takes over what an earlier keeper started (or finds that it no longer runs).
+    ///
+    /// # Errors
+    /// When its log or its output cannot be opened.
+    pub fn adopt(saved: Saved, paths: &Paths) -> Result<Self, Failure> {
+        let id = saved.id;
+        let log = Writer::open(&paths.log(id)).step(|| format!("open the log of {id}"))?;
+        let mut adopted = Self { saved, running: None, log, bucket: Bucket::new(sys::unix_ms()) };
+        let Phase::Running { pid, .. } = adopted.saved.phase else { return Ok(adopted) };
+        let handle = i32::try_from(pid)
+            .ok()
+            .and_then(Pid::from_raw)
+            .and_then(|pid| rustix::process::pidfd_open(pid, PidfdFlags::empty()).ok());
+        // The handle first, then the check: a pid that was given to another process since does not pass.
+        match handle {
+            Some(pidfd) if state::start_ticks(pid) == Some(adopted.saved.start_ticks) => {
+                let output = open_output(&paths.scratch(id), libc::O_NONBLOCK)?;
+                adopted.running = Some(Running { pidfd, is_child: false, output, kill_at: None });
+            }
+            _ => {
+                let exit = ExitStatus { code: -1, oom_killed: false, at: Timestamp(sys::unix_ms()) };
+                adopted.saved.phase = Phase::Exited { exit: Some(exit) };
+                adopted.save(paths);
+            }
+        }
+        Ok(adopted)
+    }
+
+    /// Whose it is.
+    #[must_use]
+    pub const fn id(&self) -> AllocationId {
+        self.saved.id
+    }
+
+    /// Asks the first process to end and sets the time of its killing. A later call can only bring that forward.
+    pub fn ask_to_stop(&mut self, grace: Duration) {
+        let Some(running) = &mut self.running else { return };
+        let grace = i64::try_from(grace.as_millis()).unwrap_or(i64::MAX);
+        let at = sys::unix_ms().saturating_add(grace);
+        running.kill_at = Some(running.kill_at.map_or(at, |earlier| earlier.min(at)));
+        if grace == 0 {
+            let _ = sys::pidfd_send_signal(running.pidfd.as_fd(), libc::SIGKILL);
+        } else {
+            let _ = sys::pidfd_send_signal(running.pidfd.as_fd(), self.saved.stop_signal);
+        }
+    }
+
+    /// Kills the first process (and with it its whole pid namespace) when its time has come.
+    pub fn kill_if_due(&mut self, now_ms: i64) {
+        if let Some(running) = &mut self.running
+            && running.kill_at.is_some_and(|at| at <= now_ms)
+        {
+            running.kill_at = None;
+            let _ = sys::pidfd_send_signal(running.pidfd.as_fd(), libc::SIGKILL);
+        }
+    }
+
+    /// The first process's handle became readable: learns how it ended. None while it has not been reaped by the parent
+    /// it has instead of this keeper.
+    pub fn note_exit(&mut self, tools: &mut Tools) -> Option<ExitStatus> {
+        let running = self.running.as_ref()?;
+        let Phase::Running { pid, .. } = self.saved.phase else { return None };
+        let status = if running.is_child {
+            sys::reap(pid.cast_signed()).map(|(_, status)| status)?
+        } else {
+            // Where the kernel keeps exit codes they are there once the zombie is gone.
+            if std::path::Path::new(&format!("/proc/{pid}")).exists() && state::start_ticks(pid).is_some() {
+                return None;
+            }
+            sys::pidfd_exit_status(running.pidfd.as_fd()).unwrap_or(UNKNOWN)
+        };
+        while self.copy_output(u64::MAX) > 0 {}
+        let text = self.saved.id.to_string();
+        let exit = ExitStatus {
+            code: if status == UNKNOWN { -1 } else { sys::exit_code(status) },
+            oom_killed: tools.cgroups.oom_kills(&text) > 0,
+            at: Timestamp(sys::unix_ms()),
+        };
+        self.running = None;
+        self.saved.phase = Phase::Exited { exit: Some(exit) };
+        self.save(&tools.paths);
+        clean_up(self.saved.id, tools);
+        Some(exit)
+    }
+
+    /// Copies output to the log as far as the container's rate allows.
+    pub fn drain(&mut self, now_ms: i64) {
+        let allowed = self.bucket.available(now_ms);
+        let copied = self.copy_output(allowed);
+        self.bucket.take(copied);
+    }
+
+    /// Whether its output is to be read now.
+    pub fn may_log(&mut self, now_ms: i64) -> bool {
+        self.bucket.available(now_ms) > 0
+    }
+
+    fn copy_output(&mut self, allowed: u64) -> u64 {
+        let Some(running) = &self.running else { return 0 };
+        let mut copied = 0;
+        let mut buffer = vec![0; READ.min(usize::try_from(allowed).unwrap_or(READ))];
+        for (fd, stderr) in running.output.iter().zip([false, true]) {
+            if let Ok(got) = rustix::io::read(fd, &mut buffer)
+                && got > 0
+            {
+                copied += got as u64;
+                if let Err(error) = self.log.write(stderr, &buffer[..got]) {
+                    child::note(&format!("write the log of {}: {error}", self.saved.id));
+                }
+            }
+        }
+        copied
+    }
+
+    fn save(&self, paths: &Paths) {
+        if let Err(error) = self.saved.write(&paths.instance(self.saved.id)) {
+            child::note(&format!("write the state of {}: {error}", self.saved.id));
+        }
+    }
+}
+
+/// A wait status that no process can have.
+const UNKNOWN: i32 = i32::MIN;
+
+/// Everything but the cgroup namespace, which is made once the process is in its groups.
+const NAMESPACES: i32 = libc::CLONE_NEWUSER
+    | libc::CLONE_NEWPID
+    | libc::CLONE_NEWNS
+    | libc::CLONE_NEWUTS
+    | libc::CLONE_NEWIPC
+    | libc::CLONE_NEWNET;
+
+/// A process that is killed and reaped unless it is kept.
+struct Process {
+    pid: i32,
+    pidfd: Option<OwnedFd>,
+}
+
+impl Process {
+    fn keep(mut self) -> OwnedFd {
+        self.pidfd.take().expect("taken once, here")
+    }
+}
+
+impl Drop for Process {
+    fn drop(&mut self) {
+        let Some(pidfd) = self.pidfd.take() else { return };
+        let _ = sys::pidfd_send_signal(pidfd.as_fd(), libc::SIGKILL);
+        let _ = poll(&mut [PollFd::new(&pidfd, PollFlags::IN)], None);
+        let _ = sys::reap(self.pid);
+    }
+}
+
+/// Takes away what exists only while a container runs.
+pub fn clean_up(id: AllocationId, tools: &mut Tools) {
+    if let Err(failure) = tools.netlink.unplug(&plan::veth_name(id)) {
+        child::note(&format!("{failure:?}"));
+    }
+    tools.images.release(id);
+    // Groups that are still busy are tried again by the next start or by delete.
+    let _ = tools.cgroups.remove(&id.to_string());
+}
+
+fn prepare_directories(instance: &Path, scratch: &Path) -> Result<(), Failure> {
+    for path in [instance, scratch] {
+        state::private_directory(path).step(|| format!("make {}", path.display()))?;
+    }
+    for path in [instance.join("upper"), instance.join("work"), scratch.join("root")] {
+        fs::create_dir_all(&path).step(|| format!("make {}", path.display()))?;
+    }
+    Ok(())
+}
+
+/// Opens the FIFOs that carry a container's output. Whoever holds one can read and write it, so that neither end's
+/// death breaks the other.
+fn open_output(scratch: &Path, flags: i32) -> Result<[OwnedFd; 2], Failure> {
+    state::private_directory(scratch).step(|| format!("make {}", scratch.display()))?;
+    let open = |name: &str| -> Result<OwnedFd, Failure> {
+        let path = scratch.join(name);
+        sys::make_fifo(&path).step(|| format!("make the FIFO {}", path.display()))?;
+        let flags = flags | libc::O_NOFOLLOW;
+        let fifo = fs::OpenOptions::new().read(true).write(true).custom_flags(flags).open(&path);
+        fifo.map(Into::into).step(|| format!("open the FIFO {}", path.display()))
+    };
+    Ok([open("stdout")?, open("stderr")?])
+}
+
+/// How the first process is asked to end: an app's command by SIGTERM, an init by what its program is.
+fn stop_signal(plan: &Plan, image: &OwnedFd) -> i32 {
+    match plan.profile {
+        Profile::App => libc::SIGTERM,
+        Profile::System => {
+            let command = plan.command.first().map_or("", String::as_str);
+            let target = rustix::fs::readlinkat(image, command.trim_start_matches('/'), Vec::new());
+            let target = target.ok().and_then(|target| target.into_string().ok());
+            plan::shutdown_signal(target.as_deref().unwrap_or(command))
+        }
+    }
+}
+
+fn wait_for_exec(channel: &OwnedFd) -> Result<(), Failure> {
+    let timeout = Timespec { tv_sec: START_TIMEOUT.as_secs().cast_signed(), tv_nsec: 0 };
+    let ready = poll(&mut [PollFd::new(channel, PollFlags::IN)], Some(&timeout)).step(|| "wait for the container")?;
+    if ready == 0 {
+        return Err(Failure::step("wait for the container's first process", &io::ErrorKind::TimedOut.into()));
+    }
+    match wire::receive::<Report>(channel, &mut Vec::new()) {
+        Ok(Some((Report::Failed(failure), _))) => Err(failure),
+        Ok(Some((Report::Forked { .. } | Report::Terminal, _)) | None) => Ok(()),
+        Err(error) => Err(Failure::step("hear from the container's first process", &error)),
+    }
+}

@@ -1,0 +1,156 @@
+//! Running another process inside a running container, with the container's own privileges and no more.
+//!
+//! ```text
+//! keeper ─ clone3 ─▶ guide: joins the cgroups and namespaces, clone3(CLONE_PARENT), ends
+//!    └──────────────▶ process: a child of the keeper, inside; execve closes the channel
+//! ```
+//! Nothing here waits for the container: what it mounted or replaced can delay only the process itself.
+
+use std::io;
+use std::os::fd::{AsFd, OwnedFd};
+
+use nix::sched::CloneFlags;
+use roost_types::stream::Resize;
+use rustix::fs::{Mode, OFlags, fstat};
+use rustix::process::DumpableBehavior;
+use rustix::termios::Winsize;
+
+use super::cgroup::Entry;
+use super::child::{self, Report};
+use super::plan::Profile;
+use super::seccomp::Program;
+use super::sys::{self, Cloned};
+use super::wire::{self, Context, Failure};
+
+/// Every namespace of a container.
+const ALL: CloneFlags = CloneFlags::CLONE_NEWUSER
+    .union(CloneFlags::CLONE_NEWPID)
+    .union(CloneFlags::CLONE_NEWNS)
+    .union(CloneFlags::CLONE_NEWUTS)
+    .union(CloneFlags::CLONE_NEWIPC)
+    .union(CloneFlags::CLONE_NEWNET)
+    .union(CloneFlags::CLONE_NEWCGROUP);
+
+/// What to run, and where.
+pub struct Job<'a> {
+    /// The container's first process.
+    pub target: &'a OwnedFd,
+    /// The container's groups.
+    pub entry: Entry,
+    /// Its profile.
+    pub profile: Profile,
+    /// Filter of that profile.
+    pub program: &'a Program,
+    /// Command and arguments.
+    pub command: &'a [String],
+    /// Environment.
+    pub environment: &'a [String],
+    /// Its standard input, output and error, or a terminal of this size.
+    pub io: Io,
+}
+
+/// Where its input comes from and its output goes.
+pub enum Io {
+    /// Pipes: the process's ends.
+    Pipes([OwnedFd; 3]),
+    /// A terminal of the container's own.
+    Terminal(Resize),
+}
+
+/// What the keeper holds of an exec that has begun.
+pub struct Begun {
+    /// Closes when the command is executed; carries [`Report`]s before.
+    pub channel: OwnedFd,
+    /// The guide, to be reaped.
+    pub guide: i32,
+}
+
+/// Begins to run a process.
+///
+/// # Errors
+/// The step that failed in the keeper.
+pub fn begin(job: Job<'_>) -> Result<Begun, Failure> {
+    let (ours, theirs) = channel()?;
+    let born_in = job.entry.born_in.as_ref().map(AsFd::as_fd);
+    match sys::clone3(0, born_in).step(|| "fork the guide")? {
+        Cloned::Child => {
+            drop(ours);
+            guide(&job, theirs)
+        }
+        Cloned::Parent { pid, pidfd: _ } => Ok(Begun { channel: ours, guide: pid }),
+    }
+}
+
+/// A pair of connected sockets that keep messages apart.
+///
+/// # Errors
+/// The step that failed.
+pub fn channel() -> Result<(OwnedFd, OwnedFd), Failure> {
+    rustix::net::socketpair(
+        rustix::net::AddressFamily::UNIX,
+        rustix::net::SocketType::SEQPACKET,
+        rustix::net::SocketFlags::CLOEXEC,
+        None,
+    )
+    .step(|| "make a socket pair")
+}
+
+fn guide(job: &Job<'_>, channel: OwnedFd) -> ! {
+    let entered = rustix::process::set_dumpable_behavior(DumpableBehavior::NotDumpable)
+        .step(|| "become non-dumpable")
+        .and_then(|()| child::join(&job.entry))
+        .and_then(|()| nix::sched::setns(job.target, ALL).step(|| "enter the container's namespaces"));
+    if let Err(failure) = entered {
+        child::give_up(&channel, failure);
+    }
+    match sys::clone3(libc::CLONE_PARENT, None) {
+        Ok(Cloned::Child) => {
+            let failure = match prepare(job, &channel) {
+                Ok(()) => child::execute(job.profile, job.program, job.command, job.environment),
+                Err(failure) => failure,
+            };
+            child::give_up(&channel, failure)
+        }
+        Ok(Cloned::Parent { pid, pidfd: _ }) => {
+            let _ = wire::send(&channel, &Report::Forked { pid }, &[]);
+            sys::exit_now(0)
+        }
+        Err(error) => child::give_up(&channel, Failure::step("fork in the container", &error)),
+    }
+}
+
+fn prepare(job: &Job<'_>, channel: &OwnedFd) -> Result<(), Failure> {
+    child::become_root()?;
+    rustix::process::chdir("/").step(|| "go to /")?;
+    nix::unistd::setsid().step(|| "start a session")?;
+    match &job.io {
+        Io::Pipes(ends) => {
+            for (standard, end) in (0..).zip(ends) {
+                sys::dup_onto(end, standard).step(|| "set the standard files")?;
+            }
+        }
+        Io::Terminal(size) => {
+            let (terminal, own) = open_terminal(*size).step(|| "open a terminal in the container")?;
+            wire::send(channel, &Report::Terminal, &[terminal.as_fd()]).step(|| "hand over the terminal")?;
+            rustix::process::ioctl_tiocsctty(&own).step(|| "take the terminal")?;
+            for standard in 0..3 {
+                sys::dup_onto(&own, standard).step(|| "set the standard files")?;
+            }
+        }
+    }
+    Ok(())
+}
+
+/// Opens a terminal on the container's devpts. The container's root could have put anything in its place: what was
+/// opened must be the multiplexer device on a devpts, and the other end comes from it, never from a path.
+fn open_terminal(size: Resize) -> io::Result<(OwnedFd, OwnedFd)> {
+    let flags = OFlags::RDWR | OFlags::NOCTTY | OFlags::CLOEXEC | OFlags::NOFOLLOW | OFlags::NONBLOCK;
+    let terminal = rustix::fs::open("/dev/pts/ptmx", flags, Mode::empty())?;
+    if fstat(&terminal)?.st_rdev != sys::PTMX_DEVICE || !sys::is_devpts(terminal.as_fd()) {
+        return Err(io::Error::other("/dev/pts/ptmx of the container is not a terminal multiplexer"));
+    }
+    let own = sys::terminal_peer(terminal.as_fd())?;
+    let size = Winsize { ws_row: size.rows, ws_col: size.cols, ws_xpixel: 0, ws_ypixel: 0 };
+    rustix::termios::tcsetwinsize(&terminal, size)?;
+    Ok((terminal, own))
+}

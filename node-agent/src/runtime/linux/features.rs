@@ -1,0 +1,112 @@
+//! What this board's kernel can do for containers, looked for and never assumed.
+
+use std::fs;
+use std::path::Path;
+
+use roost_types::node::{CgroupMode, Feature};
+
+use super::cgroup::{self, Cgroups};
+
+/// Which cgroup hierarchies carry the limits.
+#[must_use]
+pub fn cgroup_mode() -> CgroupMode {
+    Cgroups::detect(Path::new("roost")).map_or(CgroupMode::V2, |found| found.mode())
+}
+
+/// Every feature that Roost uses, with advice where one is missing.
+#[must_use]
+pub fn probe() -> Vec<Feature> {
+    let filesystems = fs::read_to_string("/proc/filesystems").unwrap_or_default();
+    let release = fs::read_to_string("/proc/sys/kernel/osrelease").unwrap_or_default();
+    let groups = Cgroups::detect(Path::new("roost")).ok();
+    let controller = |name: &str| match &groups {
+        Some(Cgroups::V1(found)) => found.has(name),
+        Some(Cgroups::V2(found)) => found.has(name),
+        None => false,
+    };
+    let module = |name: &str| has_filesystem(&filesystems, name) || has_module(release.trim(), name);
+    vec![
+        feature("cgroup", groups.is_some(), "mount a cgroup hierarchy below /sys/fs/cgroup"),
+        feature("memory_limit", controller("memory"), &cgroup::missing("memory")),
+        feature("pids_limit", controller("pids"), &cgroup::missing("pids")),
+        feature("cpu_limit", controller("cpu"), &cgroup::missing("cpu")),
+        device_policy(groups.as_ref()),
+        feature("user_namespaces", Path::new("/proc/self/ns/user").exists(), "use a kernel with CONFIG_USER_NS"),
+        feature("overlayfs", module("overlay"), "use a kernel with CONFIG_OVERLAY_FS"),
+        feature("erofs", module("erofs"), "use a kernel with CONFIG_EROFS_FS, or images in squashfs"),
+        feature("squashfs", module("squashfs"), "use a kernel with CONFIG_SQUASHFS, or images in erofs"),
+        feature("loop", Path::new("/dev/loop-control").exists(), "load the module 'loop'"),
+        feature(
+            "idmapped_mounts",
+            at_least(release.trim(), (5, 19)),
+            "use kernel 5.19 or newer: older ones cannot put an overlay over id-mapped layers",
+        ),
+        feature(
+            "seccomp",
+            fs::read_to_string("/proc/sys/kernel/seccomp/actions_avail").is_ok_and(|text| text.contains("errno")),
+            "use a kernel with CONFIG_SECCOMP_FILTER",
+        ),
+        feature(
+            "pressure",
+            Path::new("/proc/pressure/memory").exists(),
+            "use a kernel with CONFIG_PSI and, where it is off by default, 'psi=1' on its command line",
+        ),
+        feature(
+            "exit_codes_without_keeper",
+            at_least(release.trim(), (6, 15)),
+            "exit codes of containers that end while their keeper is being replaced are shown as -1; kernel 6.15 keeps them",
+        ),
+        feature("ksm", Path::new("/sys/kernel/mm/ksm/run").exists(), "use a kernel with CONFIG_KSM to share memory"),
+    ]
+}
+
+/// Version 2 has no device controller: device nodes are kept out by the user namespace and a `nodev` root alone.
+fn device_policy(groups: Option<&Cgroups>) -> Feature {
+    let (supported, advice) = match groups {
+        Some(Cgroups::V1(found)) => (found.has("devices"), cgroup::missing("devices")),
+        Some(Cgroups::V2(_)) | None => (
+            false,
+            "no device list is enforced by cgroups here; the user namespace and nodev mounts keep devices out"
+                .to_owned(),
+        ),
+    };
+    feature("device_policy", supported, &advice)
+}
+
+fn feature(name: &str, supported: bool, advice: &str) -> Feature {
+    let advice = if supported { String::new() } else { advice.to_owned() };
+    Feature { name: name.to_owned(), supported, advice }
+}
+
+fn has_filesystem(filesystems: &str, name: &str) -> bool {
+    filesystems.lines().any(|line| line.split_whitespace().last() == Some(name))
+}
+
+/// Whether the running kernel could load a file system: its mount loads the module by itself.
+fn has_module(release: &str, name: &str) -> bool {
+    let list = fs::read_to_string(format!("/lib/modules/{release}/modules.dep")).unwrap_or_default();
+    list.lines().any(|line| line.split(':').next().is_some_and(|path| path.contains(&format!("/{name}.ko"))))
+}
+
+fn at_least(release: &str, wanted: (u32, u32)) -> bool {
+    let mut numbers = release.split(|c: char| !c.is_ascii_digit()).filter_map(|text| text.parse::<u32>().ok());
+    (numbers.next().unwrap_or(0), numbers.next().unwrap_or(0)) >= wanted
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn kernel_releases_compare_as_numbers() {
+        assert!(at_least("6.1.0-18-armmp", (5, 19)));
+        assert!(!at_least("5.10.103-v7+", (5, 19)));
+        assert!(at_least("5.19", (5, 19)));
+    }
+
+    #[test]
+    fn a_missing_feature_says_what_to_do_and_a_present_one_nothing() {
+        assert!(feature("x", true, "do").advice.is_empty());
+        assert_eq!(feature("x", false, "do").advice, "do");
+    }
+}

@@ -1,0 +1,119 @@
+//! Root file system files, each mounted once in the keeper's mount namespace whatever the number of its containers.
+//!
+//! The loop device is freed by the kernel with the last user of the mount, so a keeper that is killed leaks nothing. A
+//! container's overlay keeps its image in use by itself: the table here may forget an image at any time.
+
+use std::collections::HashMap;
+use std::fs::{self, File, OpenOptions};
+use std::os::fd::{AsFd, OwnedFd};
+use std::path::{Path, PathBuf};
+
+use roost_types::AllocationId;
+use roost_types::image::{ImageDigest, RootfsFormat};
+use rustix::fs::CWD;
+use rustix::mount::{
+    FsMountFlags, FsOpenFlags, MountAttrFlags, MoveMountFlags, OpenTreeFlags, UnmountFlags, fsconfig_create,
+    fsconfig_set_flag, fsconfig_set_string, fsmount, fsopen, move_mount, open_tree, unmount,
+};
+
+use super::sys;
+use super::wire::{Context, Failure};
+
+/// How often to try when other processes take the free loop device first.
+const LOOP_ATTEMPTS: u32 = 64;
+
+struct Mounted {
+    point: PathBuf,
+    users: Vec<AllocationId>,
+}
+
+/// The images that are mounted.
+pub struct ImageMounts {
+    directory: PathBuf,
+    mounted: HashMap<ImageDigest, Mounted>,
+}
+
+impl ImageMounts {
+    /// Mounts below `directory`, in the caller's mount namespace.
+    #[must_use]
+    pub fn new(directory: PathBuf) -> Self {
+        Self { directory, mounted: HashMap::new() }
+    }
+
+    /// A private copy of the image's mount, not attached anywhere. Mounts the file when no container uses it yet.
+    ///
+    /// # Errors
+    /// The step that failed.
+    pub fn open(
+        &mut self,
+        digest: &ImageDigest,
+        format: RootfsFormat,
+        file: &Path,
+        user: AllocationId,
+    ) -> Result<OwnedFd, Failure> {
+        if !self.mounted.contains_key(digest) {
+            let point = self.directory.join(digest.hex());
+            fs::create_dir_all(&point).step(|| format!("make {}", point.display()))?;
+            mount_file(file, format, &point)?;
+            self.mounted.insert(digest.clone(), Mounted { point, users: Vec::new() });
+        }
+        let mounted = self.mounted.get_mut(digest).expect("inserted above");
+        if !mounted.users.contains(&user) {
+            mounted.users.push(user);
+        }
+        open_tree(CWD, &mounted.point, OpenTreeFlags::OPEN_TREE_CLONE | OpenTreeFlags::OPEN_TREE_CLOEXEC)
+            .step(|| format!("copy the mount {}", mounted.point.display()))
+    }
+
+    /// A container no longer runs: unmounts the images that only it used.
+    pub fn release(&mut self, user: AllocationId) {
+        self.mounted.retain(|_, mounted| {
+            mounted.users.retain(|other| *other != user);
+            if !mounted.users.is_empty() {
+                return true;
+            }
+            // Detached: overlays that still end hold their own copy, and the kernel frees it with them.
+            let _ = unmount(&mounted.point, UnmountFlags::DETACH);
+            let _ = fs::remove_dir(&mounted.point);
+            false
+        });
+    }
+}
+
+fn mount_file(file: &Path, format: RootfsFormat, point: &Path) -> Result<(), Failure> {
+    // Held until the mount has its own reference: AUTOCLEAR frees the device with its last user.
+    let (device, _held) = attach_loop(file)?;
+    let name = format.as_str();
+    let context = fsopen(name, FsOpenFlags::FSOPEN_CLOEXEC).step(|| format!("open the file system {name}"))?;
+    let source = device.display().to_string();
+    fsconfig_set_string(context.as_fd(), "source", source).step(|| format!("set the source of {name}"))?;
+    fsconfig_set_flag(context.as_fd(), "ro").step(|| format!("make {name} read-only"))?;
+    fsconfig_create(context.as_fd()).step(|| format!("mount {} as {name}", file.display()))?;
+    let attributes = MountAttrFlags::MOUNT_ATTR_RDONLY
+        | MountAttrFlags::MOUNT_ATTR_NODEV
+        | MountAttrFlags::MOUNT_ATTR_NOSUID
+        | MountAttrFlags::MOUNT_ATTR_NOATIME;
+    let mount = fsmount(context.as_fd(), FsMountFlags::FSMOUNT_CLOEXEC, attributes)
+        .step(|| format!("make a mount of {}", file.display()))?;
+    move_mount(mount.as_fd(), "", CWD, point, MoveMountFlags::MOVE_MOUNT_F_EMPTY_PATH)
+        .step(|| format!("attach {} to {}", file.display(), point.display()))
+}
+
+fn attach_loop(path: &Path) -> Result<(PathBuf, File), Failure> {
+    let file = File::open(path).step(|| format!("open the image {}", path.display()))?;
+    let control = OpenOptions::new().read(true).write(true).open("/dev/loop-control");
+    let control = control.step(|| "open /dev/loop-control")?;
+    let mut attempts = 0;
+    loop {
+        let number = sys::loop_get_free(control.as_fd()).step(|| "find a free loop device")?;
+        let device = PathBuf::from(format!("/dev/loop{number}"));
+        let handle = File::open(&device).step(|| format!("open {}", device.display()))?;
+        match sys::loop_configure(handle.as_fd(), file.as_fd(), &path.to_string_lossy()) {
+            Ok(()) => return Ok((device, handle)),
+            Err(error) if error.raw_os_error() == Some(libc::EBUSY) && attempts < LOOP_ATTEMPTS => attempts += 1,
+            Err(error) => {
+                return Err(Failure::step(format!("back {} by {}", device.display(), path.display()), &error));
+            }
+        }
+    }
+}

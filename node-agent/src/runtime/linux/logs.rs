@@ -1,0 +1,271 @@
+//! A container's log: a ring of two files on disk, at most 1 MiB each, that survives the agent, the keeper and the
+//! container.
+//!
+//! A record is one line: `o` or `e` (standard output or error) and the text; in capitals when the text is only a piece
+//! of a line that the stream's next record continues. The keeper writes, the agent reads the files themselves.
+
+use std::fs::{self, File, OpenOptions};
+use std::io::{self, Read, Seek, SeekFrom, Write};
+use std::os::unix::fs::{MetadataExt, OpenOptionsExt};
+use std::path::{Path, PathBuf};
+
+use crate::runtime::LogChunk;
+
+/// The largest a file of the ring gets: 1 MiB.
+pub const MAX_FILE: u64 = 1 << 20;
+/// What a container may log in the long run: 256 KiB a second. Faster ones wait for their own output.
+pub const BYTES_PER_SECOND: u64 = 256 * 1024;
+/// What it may log at once after having been quiet.
+pub const BURST: u64 = 1 << 20;
+
+const CURRENT: &str = "current";
+const PREVIOUS: &str = "previous";
+
+/// The keeper's side.
+pub struct Writer {
+    directory: PathBuf,
+    file: File,
+    size: u64,
+}
+
+impl Writer {
+    /// Goes on where the last writer stopped.
+    ///
+    /// # Errors
+    /// What opening says.
+    pub fn open(directory: &Path) -> io::Result<Self> {
+        fs::create_dir_all(directory)?;
+        let file = append(&directory.join(CURRENT))?;
+        let size = file.metadata()?.len();
+        Ok(Self { directory: directory.to_owned(), file, size })
+    }
+
+    /// Appends what was read from a stream.
+    ///
+    /// # Errors
+    /// What writing says.
+    pub fn write(&mut self, stderr: bool, bytes: &[u8]) -> io::Result<()> {
+        let records = records(stderr, bytes);
+        if self.size + records.len() as u64 > MAX_FILE {
+            fs::rename(self.directory.join(CURRENT), self.directory.join(PREVIOUS))?;
+            self.file = append(&self.directory.join(CURRENT))?;
+            self.size = 0;
+        }
+        self.file.write_all(&records)?;
+        self.size += records.len() as u64;
+        Ok(())
+    }
+}
+
+fn append(path: &Path) -> io::Result<File> {
+    OpenOptions::new().append(true).create(true).mode(0o600).custom_flags(libc::O_NOFOLLOW).open(path)
+}
+
+/// The records that say `bytes`.
+fn records(stderr: bool, bytes: &[u8]) -> Vec<u8> {
+    let (whole, piece) = if stderr { (b'e', b'E') } else { (b'o', b'O') };
+    let mut out = Vec::with_capacity(bytes.len() + bytes.len() / 32 + 2);
+    for line in bytes.split_inclusive(|byte| *byte == b'\n') {
+        match line.strip_suffix(b"\n") {
+            Some(text) => {
+                out.push(whole);
+                out.extend_from_slice(text);
+            }
+            None => {
+                out.push(piece);
+                out.extend_from_slice(line);
+            }
+        }
+        out.push(b'\n');
+    }
+    out
+}
+
+/// What records say; the last one may be cut off and is then left out.
+fn parse(bytes: &[u8]) -> Vec<LogChunk> {
+    bytes
+        .split_inclusive(|byte| *byte == b'\n')
+        .filter_map(|record| record.strip_suffix(b"\n"))
+        .filter_map(|record| {
+            let (tag, text) = record.split_first()?;
+            let mut bytes = text.to_vec();
+            if tag.is_ascii_lowercase() {
+                bytes.push(b'\n');
+            }
+            Some(LogChunk { stderr: tag.eq_ignore_ascii_case(&b'e'), bytes })
+        })
+        .collect()
+}
+
+/// The last `lines` lines; a line in pieces counts once.
+fn tail(mut chunks: Vec<LogChunk>, lines: usize) -> Vec<LogChunk> {
+    let mut ends = 0;
+    let mut from = chunks.len();
+    while from > 0 {
+        let chunk = &chunks[from - 1];
+        let is_last_piece = ends == 0 && !chunk.bytes.ends_with(b"\n");
+        if chunk.bytes.ends_with(b"\n") || is_last_piece {
+            if ends == lines {
+                break;
+            }
+            ends += usize::from(!is_last_piece || from == chunks.len());
+        }
+        from -= 1;
+    }
+    chunks.drain(..from);
+    chunks
+}
+
+/// Bytes of a limited rate: a bucket that fills with time.
+#[derive(Debug)]
+pub struct Bucket {
+    left: u64,
+    filled_at_ms: i64,
+}
+
+impl Bucket {
+    /// A full one.
+    #[must_use]
+    pub const fn new(now_ms: i64) -> Self {
+        Self { left: BURST, filled_at_ms: now_ms }
+    }
+
+    /// What may be taken now.
+    pub fn available(&mut self, now_ms: i64) -> u64 {
+        let passed = now_ms.saturating_sub(self.filled_at_ms).max(0).cast_unsigned();
+        self.left = (self.left + passed.saturating_mul(BYTES_PER_SECOND) / 1000).min(BURST);
+        self.filled_at_ms = now_ms;
+        self.left
+    }
+
+    /// Takes some.
+    pub fn take(&mut self, bytes: u64) {
+        self.left = self.left.saturating_sub(bytes);
+    }
+}
+
+/// The agent's side: a place in the ring.
+pub struct Reader {
+    directory: PathBuf,
+    file: Option<File>,
+    inode: u64,
+    offset: u64,
+}
+
+impl Reader {
+    /// Everything kept (or its last lines), and a reader that stands behind it.
+    ///
+    /// # Errors
+    /// What reading says; a log that is not there yet is empty.
+    pub fn open(directory: &Path, lines: Option<u32>) -> io::Result<(Vec<LogChunk>, Self)> {
+        let mut reader = Self { directory: directory.to_owned(), file: None, inode: 0, offset: 0 };
+        let mut bytes = fs::read(directory.join(PREVIOUS)).unwrap_or_default();
+        reader.reopen()?;
+        bytes.extend(reader.read_new()?);
+        let chunks = parse(&bytes);
+        let wanted = lines.map_or(usize::MAX, |lines| lines as usize);
+        Ok((tail(chunks, wanted), reader))
+    }
+
+    /// What came since; none when the log is gone for good.
+    ///
+    /// # Errors
+    /// What reading says.
+    pub fn more(&mut self) -> io::Result<Option<Vec<LogChunk>>> {
+        if !self.directory.exists() {
+            return Ok(None);
+        }
+        // The open file is read to its end first: it may have become the previous one meanwhile.
+        let mut bytes = self.read_new()?;
+        if fs::metadata(self.directory.join(CURRENT)).is_ok_and(|meta| meta.ino() != self.inode) {
+            bytes.extend(self.read_new()?);
+            self.reopen()?;
+            bytes.extend(self.read_new()?);
+        }
+        Ok(Some(parse(&bytes)))
+    }
+
+    fn reopen(&mut self) -> io::Result<()> {
+        self.file = match File::open(self.directory.join(CURRENT)) {
+            Ok(file) => {
+                self.inode = file.metadata()?.ino();
+                Some(file)
+            }
+            Err(error) if error.kind() == io::ErrorKind::NotFound => None,
+            Err(error) => return Err(error),
+        };
+        self.offset = 0;
+        Ok(())
+    }
+
+    /// Whole records behind the place read last.
+    fn read_new(&mut self) -> io::Result<Vec<u8>> {
+        let mut bytes = Vec::new();
+        if let Some(file) = &mut self.file {
+            file.seek(SeekFrom::Start(self.offset))?;
+            file.read_to_end(&mut bytes)?;
+            let whole = bytes.iter().rposition(|byte| *byte == b'\n').map_or(0, |at| at + 1);
+            bytes.truncate(whole);
+            self.offset += whole as u64;
+        }
+        Ok(bytes)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn text(chunks: &[LogChunk]) -> String {
+        chunks.iter().map(|chunk| String::from_utf8_lossy(&chunk.bytes).into_owned()).collect()
+    }
+
+    #[test]
+    fn streams_stay_apart_and_a_line_in_pieces_stays_one() {
+        let mut bytes = records(false, b"one\ntw");
+        bytes.extend(records(true, b"err\n"));
+        bytes.extend(records(false, b"o\n"));
+        let chunks = parse(&bytes);
+        assert_eq!(text(&chunks), "one\ntwerr\no\n");
+        assert_eq!(chunks.iter().map(|chunk| chunk.stderr).collect::<Vec<_>>(), [false, false, true, false]);
+    }
+
+    #[test]
+    fn tail_counts_lines_not_pieces() {
+        let bytes = [records(false, b"a\nb\nc"), records(false, b"c\nd\n")].concat();
+        assert_eq!(text(&tail(parse(&bytes), 2)), "cc\nd\n");
+        assert_eq!(text(&tail(parse(&bytes), 0)), "");
+        assert_eq!(text(&tail(parse(&bytes), 9)), "a\nb\ncc\nd\n");
+    }
+
+    #[test]
+    fn a_record_that_was_cut_off_is_left_out() {
+        assert_eq!(text(&parse(b"oone\notw")), "one\n");
+    }
+
+    #[test]
+    fn a_bucket_fills_with_time_up_to_the_burst() {
+        let mut bucket = Bucket::new(0);
+        bucket.take(BURST);
+        assert_eq!(bucket.available(0), 0);
+        assert_eq!(bucket.available(1000), BYTES_PER_SECOND);
+        assert_eq!(bucket.available(1_000_000), BURST);
+    }
+
+    #[test]
+    fn the_ring_keeps_what_follows_a_rotation() {
+        let directory = std::env::temp_dir().join(format!("roost-logs-{}", std::process::id()));
+        let mut writer = Writer::open(&directory).unwrap();
+        let (_, mut reader) = Reader::open(&directory, None).unwrap();
+        let line = [vec![b'x'; 1022], vec![b'\n']].concat();
+        for _ in 0..1500 {
+            writer.write(false, &line).unwrap();
+        }
+        let seen = reader.more().unwrap().unwrap();
+        assert_eq!(seen.len(), 1500);
+        let total: u64 = fs::read_dir(&directory).unwrap().map(|e| e.unwrap().metadata().unwrap().len()).sum();
+        assert!(total <= 2 * MAX_FILE);
+        fs::remove_dir_all(&directory).unwrap();
+        assert!(reader.more().unwrap().is_none());
+    }
+}

@@ -1,0 +1,42 @@
+//! Real containers on Linux.
+//!
+//! Two processes share the work: the agent (tokio) is the brain and talks to the keeper through [`LinuxRuntime`]; the
+//! [`keeper`] is the hands. How a container comes to be:
+//!
+//! ```text
+//! client ── wire ──▶ keeper ─ plan (pure: what it shall be)
+//!                      ├─ image_mounts, overlay, userns   its root: one shared image under a layer of its own
+//!                      ├─ cgroup                          its limits
+//!                      ├─ netlink                         its cable
+//!                      └─ clone3 ─▶ child ─ mounts, caps, seccomp ─▶ init (app) or the image's own init (system)
+//! ```
+//! Everything that must survive is in `STATE/instances/<allocation id>` (`state`, `logs`); everything that must not is in
+//! the run directory or belongs to a process.
+
+mod caps;
+mod cgroup;
+mod child;
+mod client;
+mod container;
+mod exec;
+mod execs;
+mod features;
+mod image_mounts;
+mod init;
+mod keeper;
+mod logs;
+mod mounts;
+mod netlink;
+mod overlay;
+mod plan;
+mod seccomp;
+mod state;
+mod sys;
+mod userns;
+mod wire;
+
+pub use client::{LinuxConfig, LinuxRuntime};
+pub use features::{cgroup_mode, probe};
+pub use keeper::main as keeper_main;
+pub use netlink::BRIDGE;
+pub use plan::veth_name;

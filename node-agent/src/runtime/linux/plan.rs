@@ -1,0 +1,199 @@
+//! From what is wanted to what is to be done: a pure function whose result a test can compare.
+//!
+//! A [`Plan`] holds every decision about a container's inside; [`super::child`] carries it out and decides nothing.
+
+use std::collections::BTreeMap;
+use std::net::Ipv4Addr;
+
+use roost_types::AllocationSpec;
+use roost_types::sync::NodeNetwork;
+
+/// How much a container may do inside.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub enum Profile {
+    /// One command under our tiny init.
+    App,
+    /// The image's own init.
+    System,
+}
+
+/// How the image's own init is told to end.
+pub const SIGNAL_SYSTEMD: i32 = 37; // SIGRTMIN+3 of the kernel's ABI as libc counts (34 + 3)
+
+/// Files of `/proc` that tell of the whole machine: hidden behind an empty file or directory.
+pub const MASKED: [&str; 14] = [
+    "proc/acpi",
+    "proc/asound",
+    "proc/interrupts",
+    "proc/kcore",
+    "proc/keys",
+    "proc/latency_stats",
+    "proc/timer_list",
+    "proc/timer_stats",
+    "proc/sched_debug",
+    "proc/scsi",
+    "proc/sysrq-trigger",
+    "sys/firmware",
+    "sys/devices/virtual/powercap",
+    "sys/devices/system/cpu/cpu0/thermal_throttle",
+];
+
+/// Parts of `/proc` that can be read but not written.
+pub const READ_ONLY: [&str; 5] = ["proc/bus", "proc/fs", "proc/irq", "proc/sys", "proc/tty"];
+
+/// Devices that a container gets, taken from the host's `/dev` one by one.
+pub const DEVICES: [&str; 6] = ["null", "zero", "full", "random", "urandom", "tty"];
+
+/// A file that is written into the container at each start.
+#[derive(Clone, PartialEq, Eq, Debug)]
+pub struct WrittenFile {
+    /// Name below `/etc`.
+    pub name: &'static str,
+    /// What it will hold.
+    pub content: String,
+}
+
+/// Everything that is decided about a container's inside.
+#[derive(Clone, PartialEq, Eq, Debug)]
+pub struct Plan {
+    /// Profile.
+    pub profile: Profile,
+    /// First of its 65,536 host ids.
+    pub uid_base: u32,
+    /// Host name.
+    pub host_name: String,
+    /// First process: command and arguments.
+    pub command: Vec<String>,
+    /// Its environment, `NAME=value`.
+    pub environment: Vec<String>,
+    /// Files below `/etc`.
+    pub files: Vec<WrittenFile>,
+    /// Name of the host's end of its network cable.
+    pub veth: String,
+    /// Its address.
+    pub address: Ipv4Addr,
+    /// Prefix length of the node's network.
+    pub prefix_len: u8,
+    /// The bridge's address.
+    pub gateway: Ipv4Addr,
+    /// Hardware address.
+    pub mac: [u8; 6],
+}
+
+/// Plans a container. `name_servers` are those of the board.
+#[must_use]
+pub fn plan(spec: &AllocationSpec, network: &NodeNetwork, name_servers: &[Ipv4Addr]) -> Plan {
+    let host_name = spec.name.as_str().to_owned();
+    Plan {
+        profile: if spec.system { Profile::System } else { Profile::App },
+        uid_base: spec.uid_base,
+        command: spec.command.clone(),
+        environment: environment(&spec.env, spec.system),
+        files: files(&host_name, spec.address, name_servers),
+        veth: veth_name(spec.id),
+        address: spec.address,
+        prefix_len: network.prefix_len,
+        gateway: network.gateway,
+        mac: mac(spec.address),
+        host_name,
+    }
+}
+
+/// The last eight hexadecimal digits of the id: random in a UUIDv7. Fits the 15 characters of an interface name.
+#[must_use]
+pub fn veth_name(id: roost_types::AllocationId) -> String {
+    let text = id.to_string();
+    format!("rv{}", &text[text.len() - 8..])
+}
+
+/// Locally administered, and the same whenever the address is.
+#[must_use]
+pub fn mac(address: Ipv4Addr) -> [u8; 6] {
+    let [a, b, c, d] = address.octets();
+    [0x02, 0x52, a, b, c, d]
+}
+
+/// How the first process of a `system` container is asked to end: by the program its image calls init.
+#[must_use]
+pub fn shutdown_signal(init_target: &str) -> i32 {
+    let name = init_target.rsplit('/').next().unwrap_or(init_target);
+    match name {
+        "systemd" => SIGNAL_SYSTEMD,
+        "busybox" => libc::SIGUSR2,
+        // sysvinit and OpenRC's own init.
+        _ => libc::SIGPWR,
+    }
+}
+
+/// Where programs are looked for when the image does not say.
+pub const DEFAULT_PATH: &str = "/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin";
+
+fn environment(own: &BTreeMap<String, String>, system: bool) -> Vec<String> {
+    let mut all: BTreeMap<&str, &str> = BTreeMap::from([("PATH", DEFAULT_PATH), ("HOME", "/root"), ("TERM", "xterm")]);
+    if system {
+        // How systemd and OpenRC know that they are in a container.
+        all.insert("container", "lxc");
+    }
+    all.extend(own.iter().map(|(name, value)| (name.as_str(), value.as_str())));
+    all.into_iter().map(|(name, value)| format!("{name}={value}")).collect()
+}
+
+fn files(host_name: &str, address: Ipv4Addr, name_servers: &[Ipv4Addr]) -> Vec<WrittenFile> {
+    let hosts = format!(
+        "127.0.0.1\tlocalhost\n{address}\t{host_name}\n\
+         ::1\tlocalhost ip6-localhost ip6-loopback\nff02::1\tip6-allnodes\nff02::2\tip6-allrouters\n"
+    );
+    let resolver = name_servers.iter().fold(String::new(), |text, server| format!("{text}nameserver {server}\n"));
+    vec![
+        WrittenFile { name: "hostname", content: format!("{host_name}\n") },
+        WrittenFile { name: "hosts", content: hosts },
+        WrittenFile { name: "resolv.conf", content: resolver },
+    ]
+}
+
+/// The name servers in the text of a `resolv.conf` that a container can reach: not those on the board's loopback.
+#[must_use]
+pub fn name_servers(resolv_conf: &str) -> Vec<Ipv4Addr> {
+    resolv_conf
+        .lines()
+        .filter_map(|line| line.trim().strip_prefix("nameserver"))
+        .filter_map(|rest| rest.trim().parse::<Ipv4Addr>().ok())
+        .filter(|address| !address.is_loopback())
+        .take(3)
+        .collect()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_users_environment_wins_over_the_defaults() {
+        let own = BTreeMap::from([("PATH".to_owned(), "/opt".to_owned()), ("A".to_owned(), "1".to_owned())]);
+        assert_eq!(environment(&own, false), ["A=1", "HOME=/root", "PATH=/opt", "TERM=xterm"]);
+    }
+
+    #[test]
+    fn an_init_is_asked_to_end_in_its_own_language() {
+        assert_eq!(shutdown_signal("/lib/systemd/systemd"), SIGNAL_SYSTEMD);
+        assert_eq!(shutdown_signal("/bin/busybox"), libc::SIGUSR2);
+        assert_eq!(shutdown_signal("openrc-init"), libc::SIGPWR);
+    }
+
+    #[test]
+    fn a_name_server_on_the_boards_loopback_is_no_use_inside() {
+        let text = "# x\nnameserver 127.0.0.53\nnameserver 10.0.0.1\nnameserver fe80::1\nsearch a\n";
+        assert_eq!(name_servers(text), [Ipv4Addr::new(10, 0, 0, 1)]);
+    }
+
+    #[test]
+    fn a_hardware_address_follows_the_address() {
+        assert_eq!(mac(Ipv4Addr::new(10, 77, 1, 2)), [2, 0x52, 10, 77, 1, 2]);
+    }
+
+    #[test]
+    fn a_veth_is_named_by_the_random_part_of_the_id() {
+        let id = roost_types::AllocationId::mint(1, [0xAB; 10]);
+        assert_eq!(veth_name(id), "rvabababab");
+    }
+}

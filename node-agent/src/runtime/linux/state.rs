@@ -1,0 +1,144 @@
+//! What the keeper writes down of each container, so that its successor (or the board's next start) knows it.
+
+use std::fs;
+use std::io::{self, Write};
+use std::os::unix::fs::{DirBuilderExt, OpenOptionsExt};
+use std::path::{Path, PathBuf};
+
+use roost_types::AllocationId;
+use serde::{Deserialize, Serialize};
+
+use super::wire::Phase;
+
+/// Name of the file in the instance's directory.
+const FILE: &str = "container.json";
+
+/// The paths of a node's containers.
+#[derive(Clone, Debug)]
+pub struct Paths {
+    /// Survives the board's power: instances, images.
+    pub state: PathBuf,
+    /// Does not: sockets, FIFOs, mount points.
+    pub run: PathBuf,
+}
+
+impl Paths {
+    /// Everything that is kept of an instance.
+    #[must_use]
+    pub fn instance(&self, id: AllocationId) -> PathBuf {
+        self.state.join("instances").join(id.to_string())
+    }
+
+    /// Its log.
+    #[must_use]
+    pub fn log(&self, id: AllocationId) -> PathBuf {
+        self.instance(id).join("log")
+    }
+
+    /// What is needed while it runs.
+    #[must_use]
+    pub fn scratch(&self, id: AllocationId) -> PathBuf {
+        self.run.join("containers").join(id.to_string())
+    }
+
+    /// Where the keeper listens.
+    #[must_use]
+    pub fn socket(&self) -> PathBuf {
+        self.run.join("keeper.sock")
+    }
+
+    /// Held by the one keeper.
+    #[must_use]
+    pub fn lock(&self) -> PathBuf {
+        self.run.join("keeper.lock")
+    }
+}
+
+/// One container's state file.
+#[derive(Clone, Debug, Serialize, Deserialize)]
+pub struct Saved {
+    /// Whose.
+    pub id: AllocationId,
+    /// Where it is.
+    pub phase: Phase,
+    /// Clock tick of the board at which the first process was made: with the pid it names a process for good.
+    pub start_ticks: u64,
+    /// Its own init runs, under the `system` profile.
+    pub system: bool,
+    /// How its first process is asked to end.
+    pub stop_signal: i32,
+    /// Environment, for exec.
+    pub environment: Vec<String>,
+}
+
+impl Saved {
+    /// Writes it so that a reader sees the old or the new one, whole.
+    ///
+    /// # Errors
+    /// What writing says.
+    pub fn write(&self, directory: &Path) -> io::Result<()> {
+        let new = directory.join(".container.json.new");
+        let mut file = fs::OpenOptions::new().write(true).create(true).truncate(true).mode(0o600).open(&new)?;
+        file.write_all(&serde_json::to_vec(self)?)?;
+        drop(file);
+        fs::rename(&new, directory.join(FILE))
+    }
+
+    /// Forgets it.
+    ///
+    /// # Errors
+    /// What removing says, but that it is gone.
+    pub fn remove(directory: &Path) -> io::Result<()> {
+        match fs::remove_file(directory.join(FILE)) {
+            Err(error) if error.kind() != io::ErrorKind::NotFound => Err(error),
+            _ => Ok(()),
+        }
+    }
+
+    /// Every container written down.
+    ///
+    /// # Errors
+    /// What reading the directory says. A file that cannot be understood is skipped: its container was never running.
+    pub fn read_all(paths: &Paths) -> io::Result<Vec<Self>> {
+        let mut all = Vec::new();
+        for entry in fs::read_dir(paths.state.join("instances"))? {
+            let Ok(bytes) = fs::read(entry?.path().join(FILE)) else { continue };
+            all.extend(serde_json::from_slice::<Self>(&bytes));
+        }
+        Ok(all)
+    }
+}
+
+/// Makes a directory (and its parents) that only the board's root may enter.
+///
+/// # Errors
+/// What making it says.
+pub fn private_directory(path: &Path) -> io::Result<()> {
+    fs::DirBuilder::new().recursive(true).mode(0o700).create(path)
+}
+
+/// Field 22 of `/proc/<pid>/stat`; none when there is no such process or it is a zombie.
+#[must_use]
+pub fn start_ticks(pid: u32) -> Option<u64> {
+    ticks_of(&fs::read_to_string(format!("/proc/{pid}/stat")).ok()?)
+}
+
+fn ticks_of(stat: &str) -> Option<u64> {
+    // The second field is the program's name in parentheses and may hold anything.
+    let (_, rest) = stat.rsplit_once(") ")?;
+    let mut fields = rest.split(' ');
+    let state = fields.next()?;
+    if state == "Z" || state == "X" { None } else { fields.nth(18)?.parse().ok() }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::ticks_of;
+
+    #[test]
+    fn a_programs_name_cannot_forge_the_start_time() {
+        let stat = "7 (a) R 1 2) S 1 7 7 0 -1 0 0 0 0 0 0 0 0 0 20 0 1 0 4711 0";
+        assert_eq!(ticks_of(stat), Some(4711));
+        assert_eq!(ticks_of("7 (x) Z 1 7 7 0 -1 0 0 0 0 0 0 0 0 0 20 0 1 0 4711 0"), None);
+    }
+}

@@ -1,0 +1,41 @@
+//! The container runtime with real containers: needs root, busybox-static and mkfs.erofs.
+//!
+//! A main of its own, because the test needs a network namespace before it has threads, and because the keeper is this
+//! very program, run again with `keeper` as its first argument. Arguments select cases by a part of their names.
+
+mod cases;
+mod rig;
+
+use std::process::ExitCode;
+
+fn main() -> ExitCode {
+    let arguments: Vec<_> = std::env::args_os().skip(1).collect();
+    if arguments.first().is_some_and(|first| first == "keeper") {
+        return roost_agent::runtime::linux::keeper_main(arguments.into_iter().skip(1));
+    }
+    if arguments.iter().any(|argument| argument == "--list") {
+        for (name, _) in cases::ALL {
+            println!("{name}: test");
+        }
+        return ExitCode::SUCCESS;
+    }
+    if !nix::unistd::geteuid().is_root() {
+        eprintln!("the runtime's tests make real containers and need root");
+        return ExitCode::FAILURE;
+    }
+    nix::sched::unshare(nix::sched::CloneFlags::CLONE_NEWNET).expect("a network namespace for the test");
+    let wanted: Vec<String> =
+        arguments.iter().filter_map(|a| a.to_str()).filter(|a| !a.starts_with('-')).map(str::to_owned).collect();
+    let mut failed = 0;
+    for (name, case) in cases::ALL {
+        if !wanted.is_empty() && !wanted.iter().any(|part| name.contains(part.as_str())) {
+            continue;
+        }
+        let started = std::time::Instant::now();
+        let outcome = std::panic::catch_unwind(|| rig::run(*case));
+        let ok = outcome.is_ok();
+        println!("test {name} ... {} ({} ms)", if ok { "ok" } else { "FAILED" }, started.elapsed().as_millis());
+        failed += u32::from(!ok);
+    }
+    if failed == 0 { ExitCode::SUCCESS } else { ExitCode::FAILURE }
+}

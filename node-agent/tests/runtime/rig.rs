@@ -1,0 +1,236 @@
+//! One node for one case: a state directory, a keeper, a busybox image; and nothing of it left afterwards.
+
+use std::ffi::OsString;
+use std::fs;
+use std::future::Future;
+use std::net::Ipv4Addr;
+use std::path::{Path, PathBuf};
+use std::pin::Pin;
+use std::process::Command;
+use std::sync::OnceLock;
+use std::sync::atomic::{AtomicU32, Ordering};
+use std::time::Duration;
+
+use roost_agent::runtime::linux::{LinuxConfig, LinuxRuntime, veth_name};
+use roost_agent::runtime::{ExecPlan, Runtime};
+use roost_types::sync::NodeNetwork;
+use roost_types::{AllocationId, AllocationSpec, ExitStatus};
+
+/// A case: gets the rig, panics when something is wrong.
+pub type Case = for<'a> fn(&'a Rig) -> Pin<Box<dyn Future<Output = ()> + 'a>>;
+
+/// A node.
+pub struct Rig {
+    pub config: LinuxConfig,
+    pub runtime: LinuxRuntime,
+    pub image: PathBuf,
+    pub network: NodeNetwork,
+    directory: PathBuf,
+    next: AtomicU32,
+}
+
+/// Runs a case on a node of its own and checks that nothing is left.
+pub fn run(case: Case) {
+    let tokio = tokio::runtime::Builder::new_current_thread().enable_all().build().expect("a tokio runtime");
+    tokio.block_on(async {
+        let rig = Rig::new().await;
+        case(&rig).await;
+        rig.tear_down().await;
+    });
+}
+
+fn image() -> &'static Path {
+    static IMAGE: OnceLock<PathBuf> = OnceLock::new();
+    IMAGE.get_or_init(|| {
+        let directory = std::env::temp_dir().join(format!("roost-runtime-image-{}", std::process::id()));
+        let root = directory.join("root");
+        for name in ["bin", "etc", "root", "tmp", "usr"] {
+            fs::create_dir_all(root.join(name)).expect("a directory of the image");
+        }
+        fs::copy("/bin/busybox", root.join("bin/busybox")).expect("busybox-static is installed");
+        for applet in [
+            "sh", "true", "false", "sleep", "cat", "id", "hostname", "echo", "ls", "ps", "readlink", "stat", "init",
+            "mount", "ip", "test", "head", "tail", "dd", "kill", "wget", "nc", "stty", "tty", "reboot", "mkdir",
+            "touch", "env", "ping", "seq",
+        ] {
+            std::os::unix::fs::symlink("busybox", root.join("bin").join(applet)).expect("a link of the image");
+        }
+        fs::write(root.join("etc/passwd"), "root:x:0:0::/root:/bin/sh\n").expect("passwd");
+        fs::write(
+            root.join("etc/inittab"),
+            "::sysinit:/bin/echo booted\n::respawn:/bin/sleep 1000\n::shutdown:/bin/echo bye\n",
+        )
+        .expect("inittab");
+        fs::write(root.join("bin/not-a-program"), "neither a script nor a program").expect("file");
+        let file = directory.join("busybox.erofs");
+        let made = Command::new("mkfs.erofs").args(["--all-root", "-zlz4hc"]).arg(&file).arg(&root).output();
+        let made = made.expect("mkfs.erofs is installed");
+        assert!(made.status.success(), "mkfs.erofs: {}", String::from_utf8_lossy(&made.stderr));
+        file
+    })
+}
+
+impl Rig {
+    async fn new() -> Self {
+        static NUMBER: AtomicU32 = AtomicU32::new(0);
+        let number = NUMBER.fetch_add(1, Ordering::Relaxed);
+        let directory = std::env::temp_dir().join(format!("roost-runtime-{}-{number}", std::process::id()));
+        let config = LinuxConfig {
+            state_dir: directory.join("state"),
+            run_dir: directory.join("run"),
+            cgroup_parent: PathBuf::from(format!("roost-runtime-test-{}-{number}", std::process::id())),
+            keeper_command: ["/proc/self/exe", "keeper"].map(OsString::from).to_vec(),
+        };
+        let runtime = LinuxRuntime::connect(config.clone()).await.expect("a keeper");
+        let network = NodeNetwork { gateway: Ipv4Addr::new(10, 99, 0, 1), prefix_len: 24, routes: Vec::new() };
+        runtime.ensure_network(&network).await.expect("a bridge");
+        Self { config, runtime, image: image().to_owned(), network, directory, next: AtomicU32::new(2) }
+    }
+
+    /// The spec of a new container.
+    pub fn spec(&self, command: &[&str]) -> AllocationSpec {
+        let number = self.next.fetch_add(1, Ordering::Relaxed);
+        let mut random = [0_u8; 10];
+        random[..4].copy_from_slice(&std::process::id().to_be_bytes());
+        random[6..].copy_from_slice(&number.to_be_bytes());
+        let hex = "5".repeat(64);
+        serde_json::from_value(serde_json::json!({
+            "id": AllocationId::mint(1_795_000_000_000, random),
+            "instance": AllocationId::mint(1_795_000_000_001, random),
+            "name": format!("c{number}"),
+            "project": "default",
+            "generation": 1,
+            "desired": "running",
+            "epoch": 0,
+            "image": format!("sha256:{hex}"),
+            "format": "erofs",
+            "image_bytes": 1,
+            "command": command,
+            "system": false,
+            "env": {"GREETING": "hello"},
+            "resources": {"cpu_millis": 250, "memory_bytes": 64 << 20, "disk_bytes": 1 << 30, "pids": 64},
+            "address": format!("10.99.0.{number}"),
+            "uid_base": 1_000_000 + number * 65_536,
+            "publish": [],
+            "restart": "always",
+            "seed_from": null,
+        }))
+        .expect("the test's spec is a spec")
+    }
+
+    /// Starts a container and returns its id and pid.
+    pub async fn start(&self, spec: &AllocationSpec) -> u32 {
+        self.runtime.start(spec, &self.image, &self.network).await.unwrap_or_else(|e| panic!("start: {e:?}")).pid
+    }
+
+    /// Runs a command inside and returns its output and exit code.
+    pub async fn exec(&self, id: AllocationId, command: &[&str]) -> (String, i32) {
+        let plan = ExecPlan { command: command.iter().map(ToString::to_string).collect(), env: Vec::new(), tty: None };
+        let session = self.runtime.exec(id, &plan).await.unwrap_or_else(|e| panic!("exec {command:?}: {e:?}"));
+        drop(session.stdin);
+        let (out, err) = (session.stdout, session.stderr.expect("no terminal"));
+        let out = tokio::task::spawn_blocking(move || read_all(out));
+        let err = tokio::task::spawn_blocking(move || read_all(err));
+        let exit = session.exit.await.expect("an exit status");
+        (out.await.expect("stdout") + &err.await.expect("stderr"), exit.code)
+    }
+
+    /// The whole log.
+    pub async fn log(&self, id: AllocationId) -> String {
+        let mut receiver = self.runtime.logs(id, None, false).await.expect("a log");
+        let mut text = String::new();
+        while let Some(chunk) = receiver.recv().await {
+            text.push_str(&String::from_utf8_lossy(&chunk.bytes));
+        }
+        text
+    }
+
+    /// Waits until the log says something.
+    pub async fn wait_for_log(&self, id: AllocationId, part: &str) {
+        for _ in 0..200 {
+            if self.log(id).await.contains(part) {
+                return;
+            }
+            tokio::time::sleep(Duration::from_millis(25)).await;
+        }
+        panic!("the log never says {part:?}: {:?}", self.log(id).await);
+    }
+
+    /// Waits for the end of a container.
+    pub async fn exit_of(&self, id: AllocationId) -> ExitStatus {
+        let wait = async {
+            loop {
+                let roost_agent::runtime::RuntimeEvent::Exited { id: ended, exit } = self.runtime.next_event().await;
+                if ended == id {
+                    return exit;
+                }
+            }
+        };
+        tokio::time::timeout(Duration::from_secs(20), wait).await.expect("the container ends")
+    }
+
+    /// A file of the container's group.
+    pub fn cgroup_file(&self, controller: &str, id: AllocationId, name: &str) -> String {
+        let path = self.cgroup_dir(controller, id).join(name);
+        fs::read_to_string(&path).unwrap_or_else(|e| panic!("{}: {e}", path.display())).trim().to_owned()
+    }
+
+    /// A container's group: on the unified hierarchy, or that of the controller.
+    pub fn cgroup_dir(&self, controller: &str, id: AllocationId) -> PathBuf {
+        let root = Path::new("/sys/fs/cgroup");
+        let root = if root.join("cgroup.controllers").exists() { root.to_owned() } else { root.join(controller) };
+        root.join(&self.config.cgroup_parent).join("instances").join(id.to_string())
+    }
+
+    /// Whether the host's end of a container's cable is there.
+    pub fn has_veth(&self, id: AllocationId) -> bool {
+        let out = Command::new("ip").args(["-o", "link", "show"]).output().expect("ip");
+        String::from_utf8_lossy(&out.stdout).contains(&veth_name(id))
+    }
+
+    /// Deletes everything and checks that nothing is left.
+    async fn tear_down(self) {
+        for container in self.runtime.list().await.expect("a list") {
+            self.runtime.delete(container.id).await.unwrap_or_else(|e| panic!("delete: {e:?}"));
+            assert!(!self.has_veth(container.id), "the veth is gone");
+            assert!(!self.runtime.instance_dir(container.id).exists(), "the directory is gone");
+            for controller in ["memory", "pids", "cpu", "devices", "unified"] {
+                assert!(!self.cgroup_dir(controller, container.id).exists(), "the {controller} group is gone");
+            }
+        }
+        let loops = loops_of(&self.image);
+        assert!(loops.is_empty(), "no loop device is left: {loops}");
+        let keeper = self.runtime.keeper_pid().await.expect("a keeper");
+        let mounts = fs::read_to_string(format!("/proc/{keeper}/mountinfo")).expect("the keeper's mounts");
+        assert!(!mounts.contains(&*self.directory.to_string_lossy()), "no mount is left: {mounts}");
+        drop(self.runtime);
+        let pid = nix::unistd::Pid::from_raw(keeper.cast_signed());
+        nix::sys::signal::kill(pid, nix::sys::signal::Signal::SIGKILL).expect("the keeper ends");
+        for controller in ["", "memory", "pids", "cpu", "cpuacct", "devices", "unified"] {
+            let parent = Path::new("/sys/fs/cgroup").join(controller).join(&self.config.cgroup_parent);
+            let _ = fs::remove_dir(parent.join("instances"));
+            let _ = fs::remove_dir(parent);
+        }
+        fs::remove_dir_all(&self.directory).expect("the rig's directory");
+    }
+}
+
+/// The loop devices that a file backs.
+pub fn loops_of(file: &Path) -> String {
+    // The kernel frees them a moment after the last mount.
+    for _ in 0..100 {
+        let out = Command::new("losetup").arg("-j").arg(file).output().expect("losetup");
+        if out.stdout.is_empty() {
+            return String::new();
+        }
+        std::thread::sleep(Duration::from_millis(10));
+    }
+    let out = Command::new("losetup").arg("-j").arg(file).output().expect("losetup");
+    String::from_utf8_lossy(&out.stdout).into_owned()
+}
+
+fn read_all(fd: std::os::fd::OwnedFd) -> String {
+    let mut text = String::new();
+    let _ = std::io::Read::read_to_string(&mut fs::File::from(fd), &mut text);
+    text
+}
