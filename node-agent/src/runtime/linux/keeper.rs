@@ -129,6 +129,8 @@ fn serve(options: &Options) -> Result<(), Failure> {
     // Already a leader when started by hand: then there is nothing to leave.
     let _ = nix::unistd::setsid();
     rustix::process::chdir("/").step(|| "go to /")?;
+    // Whatever the agent was started with: a container's root directory must be open to its users.
+    nix::sys::stat::umask(nix::sys::stat::Mode::from_bits_truncate(0o022));
     sys::ignore_broken_pipes();
     nix::sched::unshare(CloneFlags::CLONE_NEWNS).step(|| "make the keeper's mount namespace")?;
     mount_change("/", MountPropagationFlags::REC | MountPropagationFlags::PRIVATE)
