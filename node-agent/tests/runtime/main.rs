@@ -37,5 +37,6 @@ fn main() -> ExitCode {
         println!("test {name} ... {} ({} ms)", if ok { "ok" } else { "FAILED" }, started.elapsed().as_millis());
         failed += u32::from(!ok);
     }
+    rig::remove_image();
     if failed == 0 { ExitCode::SUCCESS } else { ExitCode::FAILURE }
 }

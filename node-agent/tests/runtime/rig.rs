@@ -32,11 +32,12 @@ pub struct Rig {
 /// Runs a case on a node of its own and checks that nothing is left.
 pub fn run(case: Case) {
     let tokio = tokio::runtime::Builder::new_current_thread().enable_all().build().expect("a tokio runtime");
-    tokio.block_on(async {
-        let rig = Rig::new().await;
-        case(&rig).await;
-        rig.tear_down().await;
-    });
+    let rig = tokio.block_on(Rig::new());
+    let outcome = std::panic::catch_unwind(std::panic::AssertUnwindSafe(|| tokio.block_on(case(&rig))));
+    tokio.block_on(rig.tear_down(outcome.is_ok()));
+    if let Err(panic) = outcome {
+        std::panic::resume_unwind(panic);
+    }
 }
 
 fn image() -> &'static Path {
@@ -188,21 +189,38 @@ impl Rig {
         String::from_utf8_lossy(&out.stdout).contains(&veth_name(id))
     }
 
-    /// Deletes everything and checks that nothing is left.
-    async fn tear_down(self) {
+    /// Kills the keeper as a crash would and waits until it is gone; its pid.
+    pub async fn kill_keeper(&self) -> u32 {
+        let keeper = self.runtime.keeper_pid().await.expect("a keeper");
+        let pid = nix::unistd::Pid::from_raw(keeper.cast_signed());
+        nix::sys::signal::kill(pid, nix::sys::signal::Signal::SIGKILL).expect("the keeper is killed");
+        let socket = self.config.run_dir.join("keeper.sock");
+        while std::os::unix::net::UnixStream::connect(&socket).is_ok()
+            || Path::new(&format!("/proc/{keeper}/exe")).exists()
+        {
+            tokio::time::sleep(Duration::from_millis(5)).await;
+        }
+        keeper
+    }
+
+    /// Deletes everything and, unless the case failed, checks that nothing is left.
+    async fn tear_down(self, check: bool) {
         for container in self.runtime.list().await.expect("a list") {
-            self.runtime.delete(container.id).await.unwrap_or_else(|e| panic!("delete: {e:?}"));
-            assert!(!self.has_veth(container.id), "the veth is gone");
-            assert!(!self.runtime.instance_dir(container.id).exists(), "the directory is gone");
-            for controller in ["memory", "pids", "cpu", "devices", "unified"] {
-                assert!(!self.cgroup_dir(controller, container.id).exists(), "the {controller} group is gone");
+            let deleted = self.runtime.delete(container.id).await;
+            if check {
+                deleted.unwrap_or_else(|e| panic!("delete: {e:?}"));
+                self.assert_gone(container.id);
             }
         }
-        let loops = loops_of(&self.image);
-        assert!(loops.is_empty(), "no loop device is left: {loops}");
         let keeper = self.runtime.keeper_pid().await.expect("a keeper");
-        let mounts = fs::read_to_string(format!("/proc/{keeper}/mountinfo")).expect("the keeper's mounts");
-        assert!(!mounts.contains(&*self.directory.to_string_lossy()), "no mount is left: {mounts}");
+        if check {
+            let loops = loops_of(&self.image);
+            assert!(loops.is_empty(), "no loop device is left: {loops}");
+            let mounts = fs::read_to_string(format!("/proc/{keeper}/mountinfo")).expect("the keeper's mounts");
+            assert!(!mounts.contains(&*self.directory.to_string_lossy()), "no mount is left: {mounts}");
+            let log = fs::read_to_string(self.config.run_dir.join("keeper.log")).expect("the keeper's log");
+            assert!(log.is_empty(), "the keeper had nothing to complain about: {log}");
+        }
         drop(self.runtime);
         let pid = nix::unistd::Pid::from_raw(keeper.cast_signed());
         nix::sys::signal::kill(pid, nix::sys::signal::Signal::SIGKILL).expect("the keeper ends");
@@ -212,6 +230,14 @@ impl Rig {
             let _ = fs::remove_dir(parent);
         }
         fs::remove_dir_all(&self.directory).expect("the rig's directory");
+    }
+
+    fn assert_gone(&self, id: AllocationId) {
+        assert!(!self.has_veth(id), "the veth is gone");
+        assert!(!self.runtime.instance_dir(id).exists(), "the directory is gone");
+        for controller in ["memory", "pids", "cpu", "cpuacct", "devices", "unified"] {
+            assert!(!self.cgroup_dir(controller, id).exists(), "the {controller} group is gone");
+        }
     }
 }
 
@@ -227,6 +253,31 @@ pub fn loops_of(file: &Path) -> String {
     }
     let out = Command::new("losetup").arg("-j").arg(file).output().expect("losetup");
     String::from_utf8_lossy(&out.stdout).into_owned()
+}
+
+/// How many loop devices a file backs.
+pub fn loop_count(file: &Path) -> usize {
+    let out = Command::new("losetup").arg("-j").arg(file).output().expect("losetup");
+    String::from_utf8_lossy(&out.stdout).lines().count()
+}
+
+/// Removes the image that all cases share.
+pub fn remove_image() {
+    if let Some(directory) = image().parent() {
+        let _ = fs::remove_dir_all(directory);
+    }
+}
+
+/// Everything a terminal says until its last user is gone (which is an error for terminals).
+pub fn read_terminal(fd: std::os::fd::OwnedFd) -> String {
+    let flags = rustix::fs::fcntl_getfl(&fd).expect("flags");
+    rustix::fs::fcntl_setfl(&fd, flags - rustix::fs::OFlags::NONBLOCK).expect("blocking");
+    let mut text = Vec::new();
+    let mut buffer = [0; 1024];
+    while let Ok(got @ 1..) = rustix::io::read(&fd, &mut buffer) {
+        text.extend_from_slice(&buffer[..got]);
+    }
+    String::from_utf8_lossy(&text).into_owned()
 }
 
 fn read_all(fd: std::os::fd::OwnedFd) -> String {

@@ -107,6 +107,14 @@ impl LinuxRuntime {
         self.shared.paths.instance(id)
     }
 
+    /// Closes the connection, as the agent's death does: processes run by exec are killed, containers are not touched.
+    /// The next call connects again.
+    pub fn disconnect(&self) {
+        if let Some(socket) = &self.shared.inner().socket {
+            let _ = rustix::net::shutdown(socket.get_ref(), rustix::net::Shutdown::Both);
+        }
+    }
+
     /// The process id of the keeper.
     ///
     /// # Errors

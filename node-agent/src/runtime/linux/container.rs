@@ -194,19 +194,17 @@ impl Container {
         }
     }
 
-    /// The first process's handle became readable: learns how it ended. None while it has not been reaped by the parent
-    /// it has instead of this keeper.
+    /// The first process's handle became readable: learns how it ended. A process that an earlier keeper started has
+    /// another parent now: its status is what the kernel keeps with the handle once it was reaped, or with the zombie
+    /// before.
     pub fn note_exit(&mut self, tools: &mut Tools) -> Option<ExitStatus> {
         let running = self.running.as_ref()?;
         let Phase::Running { pid, .. } = self.saved.phase else { return None };
         let status = if running.is_child {
             sys::reap(pid.cast_signed()).map(|(_, status)| status)?
         } else {
-            // Where the kernel keeps exit codes they are there once the zombie is gone.
-            if std::path::Path::new(&format!("/proc/{pid}")).exists() && state::start_ticks(pid).is_some() {
-                return None;
-            }
-            sys::pidfd_exit_status(running.pidfd.as_fd()).unwrap_or(UNKNOWN)
+            let kept = sys::pidfd_exit_status(running.pidfd.as_fd());
+            kept.or_else(|| state::zombie_status(pid)).unwrap_or(UNKNOWN)
         };
         while self.copy_output(u64::MAX) > 0 {}
         let text = self.saved.id.to_string();

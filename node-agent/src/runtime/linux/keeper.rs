@@ -37,7 +37,7 @@ use super::state::{self, Paths, Saved};
 use super::sys;
 use super::wire::{self, Call, Context, Event, Failure, Message, Phase, Reply, Request, StartCall};
 
-/// How often what cannot be polled is tried again, in milliseconds: busy cgroups, foreign zombies, throttled logs.
+/// How often what cannot be polled is tried again, in milliseconds: busy cgroups, throttled logs.
 const RETRY_MS: i64 = 10;
 
 /// Number of a connection.
@@ -402,12 +402,9 @@ impl Keeper {
 
     fn note_exit(&mut self, id: AllocationId) {
         let Some(container) = self.containers.get_mut(&id) else { return };
-        let Some(exit) = container.note_exit(&mut self.tools) else {
-            // Not reaped yet by the parent it has instead of us: the handle stays readable, so wait a moment.
-            std::thread::sleep(Duration::from_millis(1));
-            return;
-        };
-        self.send_event(None, &Event::Exited { id, exit });
+        if let Some(exit) = container.note_exit(&mut self.tools) {
+            self.send_event(None, &Event::Exited { id, exit });
+        }
     }
 
     fn advance_exec(&mut self, exec: u64) {

@@ -123,22 +123,43 @@ pub fn start_ticks(pid: u32) -> Option<u64> {
     ticks_of(&fs::read_to_string(format!("/proc/{pid}/stat")).ok()?)
 }
 
+/// The wait status of a process that has ended and was not reaped: field 52 of `/proc/<pid>/stat`.
+#[must_use]
+pub fn zombie_status(pid: u32) -> Option<i32> {
+    status_of(&fs::read_to_string(format!("/proc/{pid}/stat")).ok()?)
+}
+
 fn ticks_of(stat: &str) -> Option<u64> {
-    // The second field is the program's name in parentheses and may hold anything.
+    let (state, mut rest) = state_and_rest(stat)?;
+    if is_ended(state) { None } else { rest.nth(18)?.parse().ok() }
+}
+
+fn status_of(stat: &str) -> Option<i32> {
+    let (state, rest) = state_and_rest(stat)?;
+    if is_ended(state) { rest.last()?.trim().parse().ok() } else { None }
+}
+
+/// The third field and what follows. The second is the program's name in parentheses and may hold anything.
+fn state_and_rest(stat: &str) -> Option<(&str, std::str::Split<'_, char>)> {
     let (_, rest) = stat.rsplit_once(") ")?;
     let mut fields = rest.split(' ');
-    let state = fields.next()?;
-    if state == "Z" || state == "X" { None } else { fields.nth(18)?.parse().ok() }
+    Some((fields.next()?, fields))
+}
+
+fn is_ended(state: &str) -> bool {
+    matches!(state, "Z" | "X")
 }
 
 #[cfg(test)]
 mod tests {
-    use super::ticks_of;
+    use super::{status_of, ticks_of};
 
     #[test]
     fn a_programs_name_cannot_forge_the_start_time() {
         let stat = "7 (a) R 1 2) S 1 7 7 0 -1 0 0 0 0 0 0 0 0 0 20 0 1 0 4711 0";
         assert_eq!(ticks_of(stat), Some(4711));
+        assert_eq!(status_of("7 (x) Z 1 7 7 0 4711 0 1024\n"), Some(1024));
+        assert_eq!(status_of(stat), None);
         assert_eq!(ticks_of("7 (x) Z 1 7 7 0 -1 0 0 0 0 0 0 0 0 0 20 0 1 0 4711 0"), None);
     }
 }
