@@ -13,6 +13,8 @@ use super::sys;
 pub fn run(command: i32, program: &Program) -> ! {
     // The command is forked already: what it needs of the keeper it has.
     sys::close_all_from(0);
+    // What `ps` shows of it, instead of the keeper's name.
+    let _ = rustix::thread::set_name(c"roost-init");
     give_up_privileges(program);
     loop {
         match sys::wait_signal() {
