@@ -1,7 +1,7 @@
 //! The seam between what the agent wants and what makes containers.
 //!
-//! `linux` makes real ones; `fake` keeps the same states in memory for tests of the agent's own logic and is never what
-//! a feature is proven with. The agent plans; a runtime only does, and reports what it saw.
+//! [`linux`] makes real ones; tests of the agent's own logic bring fakes that keep the same states in memory, and no
+//! feature is proven with those. The agent plans; a runtime only does, and reports what it saw.
 
 pub mod linux;
 

@@ -298,6 +298,8 @@ async fn what_is_dangerous_is_out_of_reach(rig: &Rig) {
         "cat /dev/mem",
         "hostname other",
         "ip link add x type dummy",
+        "unshare -U true",
+        "unshare -m true",
     ];
     for command in refused {
         let (text, code) = rig.exec(spec.id, &["sh", "-c", &format!("set -o pipefail; {command}")]).await;

@@ -16,6 +16,9 @@ use roost_agent::runtime::{ExecPlan, Runtime};
 use roost_types::sync::NodeNetwork;
 use roost_types::{AllocationId, AllocationSpec, ExitStatus};
 
+/// No case waits longer than this.
+const CASE_TIMEOUT: Duration = Duration::from_secs(60);
+
 /// A case: gets the rig, panics when something is wrong.
 pub type Case = for<'a> fn(&'a Rig) -> Pin<Box<dyn Future<Output = ()> + 'a>>;
 
@@ -33,7 +36,10 @@ pub struct Rig {
 pub fn run(case: Case) {
     let tokio = tokio::runtime::Builder::new_current_thread().enable_all().build().expect("a tokio runtime");
     let rig = tokio.block_on(Rig::new());
-    let outcome = std::panic::catch_unwind(std::panic::AssertUnwindSafe(|| tokio.block_on(case(&rig))));
+    let outcome = std::panic::catch_unwind(std::panic::AssertUnwindSafe(|| {
+        let limited = async { tokio::time::timeout(CASE_TIMEOUT, case(&rig)).await };
+        tokio.block_on(limited).expect("the case ends in time");
+    }));
     tokio.block_on(rig.tear_down(outcome.is_ok()));
     if let Err(panic) = outcome {
         std::panic::resume_unwind(panic);
@@ -52,7 +58,7 @@ fn image() -> &'static Path {
         for applet in [
             "sh", "true", "false", "sleep", "cat", "id", "hostname", "echo", "ls", "ps", "readlink", "stat", "init",
             "mount", "ip", "test", "head", "tail", "dd", "kill", "wget", "nc", "stty", "tty", "reboot", "mkdir",
-            "touch", "env", "ping", "seq",
+            "touch", "env", "seq", "unshare",
         ] {
             std::os::unix::fs::symlink("busybox", root.join("bin").join(applet)).expect("a link of the image");
         }
@@ -206,7 +212,8 @@ impl Rig {
     /// Deletes everything and, unless the case failed, checks that nothing is left.
     async fn tear_down(self, check: bool) {
         for container in self.runtime.list().await.expect("a list") {
-            let deleted = self.runtime.delete(container.id).await;
+            let deleted = tokio::time::timeout(Duration::from_secs(20), self.runtime.delete(container.id)).await;
+            let deleted = deleted.expect("deleting ends");
             if check {
                 deleted.unwrap_or_else(|e| panic!("delete: {e:?}"));
                 self.assert_gone(container.id);

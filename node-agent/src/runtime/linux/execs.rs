@@ -14,7 +14,7 @@ use super::exec::{self, Io, Job};
 use super::keeper::ConnectionId;
 use super::plan::Profile;
 use super::sys;
-use super::wire::{self, Context, Failure};
+use super::wire::{self, Context, Failure, Phase};
 
 /// Who asked: the connection and the number of the request.
 pub type Owner = (ConnectionId, u64);
@@ -50,8 +50,9 @@ struct Exec {
     owner: Owner,
     /// Open until the process is executed or failed.
     channel: Option<OwnedFd>,
-    guide: Option<i32>,
-    process: Option<(i32, OwnedFd)>,
+    pid: Option<i32>,
+    /// Handle on the process `pid`.
+    pidfd: Option<OwnedFd>,
     /// The agent's ends, until they are handed over.
     fds: Vec<OwnedFd>,
     failure: Option<Failure>,
@@ -64,6 +65,9 @@ struct Exec {
 pub struct Execs {
     all: BTreeMap<u64, Exec>,
     last: u64,
+    /// Processes that are about to end and whose status nobody wants. They must be reaped all the same: a zombie keeps
+    /// its container's first process from ending.
+    dying: Vec<i32>,
 }
 
 impl Execs {
@@ -81,6 +85,7 @@ impl Execs {
         tty: Option<Resize>,
     ) -> Result<(), Failure> {
         let running = container.running.as_ref().ok_or(Failure::NotRunning)?;
+        let Phase::Running { pid: init, .. } = container.saved.phase else { return Err(Failure::NotRunning) };
         let (io, fds) = match tty {
             Some(size) => (Io::Terminal(size), Vec::new()),
             None => pipes()?,
@@ -92,43 +97,44 @@ impl Execs {
         let profile = if container.saved.system { Profile::System } else { Profile::App };
         let begun = exec::begin(Job {
             target: &running.pidfd,
-            entry: tools.cgroups.entry(&container.id().to_string())?,
+            entry: tools.cgroups.entry(&container.id().to_string(), init)?,
             profile,
             program: tools.programs.of(profile),
             command,
             environment: &env,
             io,
         })?;
+        self.dying.push(begun.guide);
         self.last += 1;
         self.all.insert(
             self.last,
-            Exec {
-                owner,
-                channel: Some(begun.channel),
-                guide: Some(begun.guide),
-                process: None,
-                fds,
-                failure: None,
-                unwanted: false,
-            },
+            Exec { owner, channel: Some(begun.channel), pid: None, pidfd: None, fds, failure: None, unwanted: false },
         );
         Ok(())
     }
 
+    /// Reaps what has ended of guides and failed processes; whether some have not yet.
+    pub fn reap_dying(&mut self) -> bool {
+        self.dying.retain(|pid| sys::reap(*pid).is_none());
+        !self.dying.is_empty()
+    }
+
     /// What to wait for, per exec.
     pub fn watched(&self) -> impl Iterator<Item = (u64, BorrowedFd<'_>)> {
-        self.all.iter().filter_map(|(&number, exec)| {
-            let process = exec.process.as_ref().map(|(_, pidfd)| pidfd.as_fd());
-            exec.channel.as_ref().map(AsFd::as_fd).or(process).map(|fd| (number, fd))
-        })
+        self.all
+            .iter()
+            .filter_map(|(&number, exec)| exec.channel.as_ref().or(exec.pidfd.as_ref()).map(|fd| (number, fd.as_fd())))
     }
 
     /// One of them became readable.
     pub fn advance(&mut self, number: u64) -> Progress {
         let Some(exec) = self.all.get_mut(&number) else { return Progress::Waiting };
         let progress = if exec.channel.is_some() { exec.hear() } else { exec.note_exit() };
-        if matches!(progress, Progress::Failed { .. } | Progress::Ended { .. }) {
-            self.all.remove(&number);
+        if matches!(progress, Progress::Failed { .. } | Progress::Ended { .. })
+            && let Some(exec) = self.all.remove(&number)
+            && matches!(progress, Progress::Failed { .. })
+        {
+            self.dying.extend(exec.pid);
         }
         progress
     }
@@ -139,7 +145,7 @@ impl Execs {
     /// [`Failure::NotRunning`] when there is no such process of this connection (any more).
     pub fn signal(&self, connection: ConnectionId, number: u64, signal: i32) -> Result<(), Failure> {
         let exec = self.all.get(&number).filter(|exec| exec.owner.0 == connection).ok_or(Failure::NotRunning)?;
-        let (_, pidfd) = exec.process.as_ref().ok_or(Failure::NotRunning)?;
+        let pidfd = exec.pidfd.as_ref().ok_or(Failure::NotRunning)?;
         sys::pidfd_send_signal(pidfd.as_fd(), signal).step(|| format!("send signal {signal}"))
     }
 
@@ -148,7 +154,7 @@ impl Execs {
         for exec in self.all.values_mut().filter(|exec| exec.owner.0 == connection) {
             exec.unwanted = true;
             exec.fds.clear();
-            if let Some((_, pidfd)) = &exec.process {
+            if let Some(pidfd) = &exec.pidfd {
                 let _ = sys::pidfd_send_signal(pidfd.as_fd(), libc::SIGKILL);
             }
         }
@@ -178,33 +184,24 @@ impl Exec {
 
     fn adopt_process(&mut self, pid: i32) {
         // It is our child and not reaped yet, so the number is still its own.
-        let pidfd = Pid::from_raw(pid).and_then(|pid| rustix::process::pidfd_open(pid, PidfdFlags::empty()).ok());
-        self.process = pidfd.map(|pidfd| (pid, pidfd));
-        if let (true, Some((_, pidfd))) = (self.unwanted, &self.process) {
+        self.pid = Some(pid);
+        self.pidfd = Pid::from_raw(pid).and_then(|pid| rustix::process::pidfd_open(pid, PidfdFlags::empty()).ok());
+        if let (true, Some(pidfd)) = (self.unwanted, &self.pidfd) {
             let _ = sys::pidfd_send_signal(pidfd.as_fd(), libc::SIGKILL);
         }
     }
 
     fn channel_closed(&mut self) -> Progress {
         self.channel = None;
-        if let Some(guide) = self.guide.take() {
-            let _ = sys::reap(guide);
-        }
-        let failure = self.failure.take().or_else(|| self.process.is_none().then_some(Failure::NotRunning));
+        let failure = self.failure.take().or_else(|| self.pidfd.is_none().then_some(Failure::NotRunning));
         match failure {
-            Some(failure) => {
-                if let Some((pid, _)) = &self.process {
-                    let _ = sys::reap(*pid);
-                }
-                Progress::Failed { owner: self.owner, failure }
-            }
+            Some(failure) => Progress::Failed { owner: self.owner, failure },
             None => Progress::Started { owner: self.owner, fds: std::mem::take(&mut self.fds) },
         }
     }
 
     fn note_exit(&mut self) -> Progress {
-        let Some((pid, _)) = &self.process else { return Progress::Waiting };
-        let Some((_, status)) = sys::reap(*pid) else { return Progress::Waiting };
+        let Some((_, status)) = self.pid.and_then(sys::reap) else { return Progress::Waiting };
         let exit = ExitStatus { code: sys::exit_code(status), oom_killed: false, at: Timestamp(sys::unix_ms()) };
         Progress::Ended { connection: self.owner.0, exit }
     }

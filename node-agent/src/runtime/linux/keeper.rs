@@ -11,33 +11,25 @@
 //! No tenant can make it wait: what runs inside a container is only ever waited for by `poll`.
 
 use std::collections::BTreeMap;
-use std::ffi::OsString;
-use std::fs::{self, File};
+use std::fs;
 use std::io;
 use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
-use std::path::{Path, PathBuf};
-use std::process::ExitCode;
 use std::time::Duration;
 
-use nix::fcntl::{Flock, FlockArg};
-use nix::sched::CloneFlags;
 use roost_types::AllocationId;
 use rustix::event::{PollFd, PollFlags, Timespec, poll};
 use rustix::io::Errno;
-use rustix::mount::{MountPropagationFlags, mount_change};
-use rustix::net::{AddressFamily, SocketAddrUnix, SocketFlags, SocketType};
+use rustix::net::SocketFlags;
 
-use super::cgroup::Cgroups;
-use super::child::{Programs, note};
+use super::child::note;
 use super::container::{self, Container, Tools};
 use super::execs::{Execs, Progress};
-use super::image_mounts::ImageMounts;
-use super::netlink::Netlink;
-use super::state::{self, Paths, Saved};
+use super::state::Saved;
 use super::sys;
 use super::wire::{self, Call, Context, Event, Failure, Message, Phase, Reply, Request, StartCall};
 
-/// How often what cannot be polled is tried again, in milliseconds: busy cgroups, throttled logs.
+/// How often what cannot be polled is tried again, in milliseconds: busy cgroups, dying processes,
+/// throttled logs.
 const RETRY_MS: i64 = 10;
 
 /// Number of a connection.
@@ -51,7 +43,8 @@ struct Waiter {
     delete: bool,
 }
 
-struct Keeper {
+/// The keeper and all it holds.
+pub struct Keeper {
     tools: Tools,
     listener: OwnedFd,
     connections: BTreeMap<ConnectionId, OwnedFd>,
@@ -72,115 +65,33 @@ enum Source {
     Exec(u64),
 }
 
-/// The `keeper` subcommand: `--state DIR --run-dir DIR --cgroup-parent PATH`.
-pub fn main(arguments: impl Iterator<Item = OsString>) -> ExitCode {
-    match Options::parse(arguments).and_then(|options| serve(&options)) {
-        Ok(()) => ExitCode::SUCCESS,
-        Err(failure) => {
-            note(&describe(&failure));
-            ExitCode::FAILURE
-        }
-    }
-}
-
-/// A failure in one line for the keeper's log.
-fn describe(failure: &Failure) -> String {
-    match failure {
-        Failure::NoContainer(id) => format!("no container {id}"),
-        Failure::NotRunning => "not running".to_owned(),
-        Failure::Command { message, .. } | Failure::Unsupported(message) => message.clone(),
-        Failure::Step { step, errno } => format!("{step}: {}", io::Error::from_raw_os_error(*errno)),
-    }
-}
-
-struct Options {
-    paths: Paths,
-    cgroup_parent: PathBuf,
-}
-
-impl Options {
-    fn parse(mut arguments: impl Iterator<Item = OsString>) -> Result<Self, Failure> {
-        let (mut state, mut run, mut cgroup_parent) = (None, None, None);
-        while let Some(name) = arguments.next() {
-            let value = arguments.next().map(PathBuf::from);
-            match name.to_str() {
-                Some("--state") => state = value,
-                Some("--run-dir") => run = value,
-                Some("--cgroup-parent") => cgroup_parent = value,
-                _ => return Err(Failure::Unsupported(format!("unknown option {}", name.display()))),
-            }
-        }
-        let need = |value: Option<PathBuf>, name: &str| {
-            value.ok_or_else(|| Failure::Unsupported(format!("option {name} is missing")))
-        };
-        Ok(Self {
-            paths: Paths { state: need(state, "--state")?, run: need(run, "--run-dir")? },
-            cgroup_parent: need(cgroup_parent, "--cgroup-parent")?,
-        })
-    }
-}
-
-fn serve(options: &Options) -> Result<(), Failure> {
-    let paths = &options.paths;
-    for path in [paths.state.join("instances"), paths.run.join("containers"), paths.run.join("images")] {
-        state::private_directory(&path).step(|| format!("make {}", path.display()))?;
-    }
-    let Some(_lock) = take_lock(&paths.lock())? else { return Ok(()) };
-    // Already a leader when started by hand: then there is nothing to leave.
-    let _ = nix::unistd::setsid();
-    rustix::process::chdir("/").step(|| "go to /")?;
-    // Whatever the agent was started with: a container's root directory must be open to its users.
-    nix::sys::stat::umask(nix::sys::stat::Mode::from_bits_truncate(0o022));
-    sys::ignore_broken_pipes();
-    nix::sched::unshare(CloneFlags::CLONE_NEWNS).step(|| "make the keeper's mount namespace")?;
-    mount_change("/", MountPropagationFlags::REC | MountPropagationFlags::PRIVATE)
-        .step(|| "make its mounts private")?;
-    let mut keeper = Keeper {
-        tools: Tools {
-            paths: paths.clone(),
-            cgroups: Cgroups::detect(&options.cgroup_parent)?,
-            images: ImageMounts::new(paths.run.join("images")),
-            programs: Programs::new(),
-            netlink: Netlink::open()?,
-        },
-        listener: listen(&paths.socket())?,
-        connections: BTreeMap::new(),
-        next_connection: 1,
-        containers: BTreeMap::new(),
-        execs: Execs::default(),
-        waiters: Vec::new(),
-        buffer: Vec::new(),
-    };
-    keeper.adopt_all()?;
-    loop {
-        keeper.turn()?;
-    }
-}
-
-/// The lock of the one keeper; none when another holds it.
-fn take_lock(path: &Path) -> Result<Option<Flock<File>>, Failure> {
-    let file = File::create(path).step(|| format!("open {}", path.display()))?;
-    match Flock::lock(file, FlockArg::LockExclusiveNonblock) {
-        Ok(lock) => Ok(Some(lock)),
-        Err((_, nix::errno::Errno::EWOULDBLOCK)) => Ok(None),
-        Err((_, error)) => Err(Failure::step(format!("lock {}", path.display()), &error.into())),
-    }
-}
-
-fn listen(path: &Path) -> Result<OwnedFd, Failure> {
-    let name = || format!("listen on {}", path.display());
-    let _ = fs::remove_file(path);
-    let flags = SocketFlags::CLOEXEC | SocketFlags::NONBLOCK;
-    let socket = rustix::net::socket_with(AddressFamily::UNIX, SocketType::SEQPACKET, flags, None).step(name)?;
-    let address = SocketAddrUnix::new(path).step(name)?;
-    // Its directory is private; the mode is a second fence.
-    rustix::net::bind(&socket, &address).step(name)?;
-    fs::set_permissions(path, std::os::unix::fs::PermissionsExt::from_mode(0o600)).step(name)?;
-    rustix::net::listen(&socket, 16).step(name)?;
-    Ok(socket)
-}
-
 impl Keeper {
+    /// A keeper that holds nothing yet and listens on `listener`.
+    #[must_use]
+    pub fn new(tools: Tools, listener: OwnedFd) -> Self {
+        Self {
+            tools,
+            listener,
+            connections: BTreeMap::new(),
+            next_connection: 1,
+            containers: BTreeMap::new(),
+            execs: Execs::default(),
+            waiters: Vec::new(),
+            buffer: Vec::new(),
+        }
+    }
+
+    /// Adopts what is there and serves until something fails that nothing works without.
+    ///
+    /// # Errors
+    /// That.
+    pub fn run(mut self) -> Result<(), Failure> {
+        self.adopt_all()?;
+        loop {
+            self.turn()?;
+        }
+    }
+
     fn adopt_all(&mut self) -> Result<(), Failure> {
         let saved = Saved::read_all(&self.tools.paths).step(|| "read the containers' state files")?;
         for saved in saved {
@@ -234,7 +145,8 @@ impl Keeper {
 
     /// After how many milliseconds something is to be done unasked, and whose output has to wait until then.
     fn due(&mut self, now: i64) -> (Option<i64>, Vec<AllocationId>) {
-        let mut due: Option<i64> = (!self.waiters.is_empty()).then_some(RETRY_MS);
+        let dying = self.execs.reap_dying();
+        let mut due: Option<i64> = (dying || !self.waiters.is_empty()).then_some(RETRY_MS);
         let mut sooner = |ms: i64| due = Some(due.map_or(ms, |other| other.min(ms)).max(0));
         let mut throttled = Vec::new();
         for (&id, container) in &mut self.containers {

@@ -135,8 +135,8 @@ fn ticks_of(stat: &str) -> Option<u64> {
 }
 
 fn status_of(stat: &str) -> Option<i32> {
-    let (state, rest) = state_and_rest(stat)?;
-    if is_ended(state) { rest.last()?.trim().parse().ok() } else { None }
+    let (state, mut rest) = state_and_rest(stat)?;
+    if is_ended(state) { rest.next_back()?.trim().parse().ok() } else { None }
 }
 
 /// The third field and what follows. The second is the program's name in parentheses and may hold anything.

@@ -93,14 +93,16 @@ impl Cgroups {
         }
     }
 
-    /// How another process of the same container joins its groups.
+    /// How another process of the same container joins its groups. `init` is its first process: where it has its own
+    /// init, that one may have moved itself deeper into the subtree it was given and closed the group it came from.
     ///
     /// # Errors
     /// When a group is gone.
-    pub fn entry(&self, id: &str) -> Result<Entry, Failure> {
+    pub fn entry(&self, id: &str, init: u32) -> Result<Entry, Failure> {
+        let own = fs::read_to_string(format!("/proc/{init}/cgroup")).step(|| format!("read /proc/{init}/cgroup"))?;
         match self {
-            Self::V1(found) => found.entry(id),
-            Self::V2(found) => found.entry(id),
+            Self::V1(found) => found.entry(id, unified_path(&own)),
+            Self::V2(found) => found.entry(id, unified_path(&own)),
         }
     }
 
@@ -152,6 +154,11 @@ impl Cgroups {
             Self::V2(found) => vec![found.group(id)],
         }
     }
+}
+
+/// The path below the unified hierarchy's root in the text of `/proc/<pid>/cgroup`.
+fn unified_path(text: &str) -> Option<&str> {
+    text.lines().find_map(|line| line.strip_prefix("0::/"))
 }
 
 fn collect_processes(group: &Path, all: &mut Vec<i32>) {
@@ -236,6 +243,15 @@ mod tests {
         let text = "oom_kill_disable 0\nunder_oom 0\noom_kill 3\n";
         assert_eq!(field(text, "oom_kill"), 3);
         assert_eq!(field(text, "oom"), 0);
+    }
+
+    #[test]
+    fn the_unified_path_is_found_among_the_others() {
+        assert_eq!(
+            unified_path("4:memory:/a\n0::/roost/instances/x/init.scope\n"),
+            Some("roost/instances/x/init.scope")
+        );
+        assert_eq!(unified_path("4:memory:/a\n"), None);
     }
 
     #[test]

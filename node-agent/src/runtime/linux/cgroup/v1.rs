@@ -106,7 +106,7 @@ impl Hierarchies {
         if let (Some(owner), Some(point)) = (owner, &self.unified) {
             super::v2::delegate(&self.below(point, id), owner)?;
         }
-        self.entry(id)
+        self.entry(id, None)
     }
 
     fn limit_memory(&self, id: &str, limits: &Resources) -> Result<(), Failure> {
@@ -148,17 +148,20 @@ impl Hierarchies {
     }
 
     /// See [`super::Cgroups::entry`]. A process that writes itself into `tasks` does not wait for the grace period that
-    /// moving another one costs (8 ms).
+    /// moving another one costs (8 ms and more); the unified hierarchy has no such file, so it is born there.
     ///
     /// # Errors
     /// As there.
-    pub fn entry(&self, id: &str) -> Result<Entry, Failure> {
+    pub fn entry(&self, id: &str, deeper: Option<&str>) -> Result<Entry, Failure> {
+        let unified = self.unified.as_ref().map(|point| self.below(point, id));
         let mut join = Vec::new();
-        for group in self.groups(id) {
-            let tasks = group.join("tasks");
-            join.push(open_to_join(if tasks.exists() { tasks } else { group.join("cgroup.procs") })?);
+        for group in self.groups(id).into_iter().filter(|group| Some(group) != unified.as_ref()) {
+            join.push(open_to_join(group.join("tasks"))?);
         }
-        Ok(Entry { join, born_in: None })
+        let open = |group: PathBuf| fs::File::open(&group).step(|| format!("open {}", group.display()));
+        let deeper = self.unified.as_ref().zip(deeper).map(|(point, path)| point.join(path));
+        let born_in = deeper.or(unified).map(open).transpose()?.map(Into::into);
+        Ok(Entry { join, born_in })
     }
 
     /// See [`super::Cgroups::usage`].

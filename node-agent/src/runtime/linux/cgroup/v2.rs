@@ -67,7 +67,7 @@ impl Hierarchy {
         if let Some(owner) = owner {
             delegate(&group.join("delegated"), owner)?;
         }
-        self.entry(id)
+        self.entry(id, None)
     }
 
     /// Hands the controllers down from the root to `instances`.
@@ -94,10 +94,11 @@ impl Hierarchy {
     ///
     /// # Errors
     /// As there.
-    pub fn entry(&self, id: &str) -> Result<Entry, Failure> {
+    pub fn entry(&self, id: &str, deeper: Option<&str>) -> Result<Entry, Failure> {
         let group = self.group(id);
         let delegated = group.join("delegated");
-        let home = if delegated.exists() { delegated } else { group };
+        let start = if delegated.exists() { delegated } else { group };
+        let home = deeper.map_or(start, |path| self.point.join(path));
         let fd = fs::File::open(&home).step(|| format!("open {}", home.display()))?;
         Ok(Entry { join: Vec::new(), born_in: Some(fd.into()) })
     }
