@@ -1,0 +1,249 @@
+//! The air at a zone's inlet: from the readings of its probes to one temperature and a state.
+
+use std::collections::BTreeMap;
+use std::time::Duration;
+
+use roost_types::rack::{Limits, ProbeId};
+use roost_types::{MilliCelsius, MilliPercent, Name, ThermalState, Timestamp};
+
+use crate::level::{Level, compare, seconds};
+use crate::policy::Policy;
+use crate::trend::Trend;
+use crate::{Transition, dew_point};
+
+/// What one probe last said.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub struct ProbeValue {
+    /// When it spoke.
+    pub at: Timestamp,
+    /// Temperature, if it could be measured.
+    pub temperature: Option<MilliCelsius>,
+    /// Relative humidity, if it could be measured.
+    pub humidity: Option<MilliPercent>,
+    /// Its hub has spoken since it was last lost.
+    pub connected: bool,
+}
+
+/// The heat of a zone. Hot wins: of several good probes the hottest counts.
+#[derive(Clone, PartialEq, Debug, Default)]
+pub struct ZoneHeat {
+    probes: BTreeMap<ProbeId, ProbeValue>,
+    level: Level,
+    trend: Trend,
+    state: ThermalState,
+    reason: String,
+    limits: Option<Limits>,
+    /// The worst-case inlet temperature at the last step.
+    inlet: Option<MilliCelsius>,
+}
+
+impl ZoneHeat {
+    /// Takes in what a probe said. A probe that could measure nothing ages like a silent one.
+    pub fn observe(
+        &mut self,
+        probe: &ProbeId,
+        at: Timestamp,
+        temperature: Option<MilliCelsius>,
+        humidity: Option<MilliPercent>,
+    ) {
+        if temperature.is_none() {
+            if let Some(known) = self.probes.get_mut(probe) {
+                known.humidity = None;
+            }
+            return;
+        }
+        self.probes.insert(probe.clone(), ProbeValue { at, temperature, humidity, connected: true });
+        if let Some(hottest) = self.measured() {
+            self.trend.feed(at, hottest);
+        }
+    }
+
+    /// A hub's line closed: what its probes said counts no more.
+    pub fn lose_hub(&mut self, hub: &Name, _at: Timestamp) {
+        for (_, value) in self.probes.iter_mut().filter(|(probe, _)| probe.hub == *hub) {
+            value.connected = false;
+        }
+    }
+
+    /// Decides the state anew, and says so when it changed.
+    pub fn step(&mut self, now: Timestamp, policy: &Policy, own_limits: Option<&Limits>) -> Option<Transition> {
+        let limits = policy.inlet_limits(own_limits);
+        self.limits = Some(limits);
+        self.inlet = self.worst(now, policy);
+        let from = self.state;
+        let to = match self.inlet {
+            Some(inlet) => {
+                self.level.feed(now, inlet, &limits, &policy.inlet);
+                self.level.mark()
+            }
+            None => {
+                self.level.lose();
+                ThermalState::Unknown
+            }
+        };
+        self.reason = self.explain(now, from, to, policy);
+        self.state = to;
+        (from != to).then(|| Transition { from, to, reason: self.reason.clone() })
+    }
+
+    fn explain(&self, now: Timestamp, from: ThermalState, to: ThermalState, policy: &Policy) -> String {
+        let age = self.age(now).map_or_else(|| "never read".to_owned(), |age| format!("{} old", seconds(age)));
+        match (self.inlet, self.limits) {
+            (Some(inlet), Some(limits)) => format!("inlet {}, {age}", compare(inlet, from, to, &limits, &policy.inlet)),
+            _ if self.probes.is_empty() => "no probe has been read yet".to_owned(),
+            _ => format!("no fresh reading: the last is {age}"),
+        }
+    }
+
+    /// The hottest good probe's temperature, stale ones at their worst case.
+    fn worst(&self, now: Timestamp, policy: &Policy) -> Option<MilliCelsius> {
+        let connected = self.probes.values().filter(|value| value.connected);
+        connected.filter_map(|value| policy.worst_case(&policy.inlet, value.temperature?, now.since(value.at))).max()
+    }
+
+    /// The state after the last step.
+    #[must_use]
+    pub fn state(&self) -> ThermalState {
+        self.state
+    }
+
+    /// The state it would have if its last reading still held; never unknown.
+    #[must_use]
+    pub fn mark(&self) -> ThermalState {
+        self.level.mark()
+    }
+
+    /// Why, with the numbers of the last step.
+    #[must_use]
+    pub fn reason(&self) -> &str {
+        &self.reason
+    }
+
+    /// The limits in force at the last step.
+    #[must_use]
+    pub fn limits(&self) -> Option<Limits> {
+        self.limits
+    }
+
+    /// The inlet temperature at the last step: the hottest good probe's, at its worst case when stale.
+    #[must_use]
+    pub fn inlet(&self) -> Option<MilliCelsius> {
+        self.inlet
+    }
+
+    /// The hottest temperature as measured, of whatever age; none once its hub is lost.
+    #[must_use]
+    pub fn measured(&self) -> Option<MilliCelsius> {
+        self.hottest().and_then(|value| value.temperature)
+    }
+
+    fn hottest(&self) -> Option<&ProbeValue> {
+        self.probes.values().filter(|value| value.connected).max_by_key(|value| (value.temperature, value.at))
+    }
+
+    /// Relative humidity beside the hottest probe.
+    #[must_use]
+    pub fn humidity(&self) -> Option<MilliPercent> {
+        self.hottest().and_then(|value| value.humidity)
+    }
+
+    /// The dew point of the air at the hottest probe.
+    #[must_use]
+    pub fn dew_point(&self) -> Option<MilliCelsius> {
+        dew_point(self.measured()?, self.humidity()?)
+    }
+
+    /// Age of the newest reading, whether its hub is there or not.
+    #[must_use]
+    pub fn age(&self, now: Timestamp) -> Option<Duration> {
+        self.probes.values().map(|value| value.at).max().map(|at| now.since(at))
+    }
+
+    /// Where the inlet temperature is going, in °C per second.
+    #[must_use]
+    pub fn slope(&self) -> Option<f64> {
+        self.trend.slope()
+    }
+
+    /// Whether any probe was ever read.
+    #[must_use]
+    pub fn ever_had_source(&self) -> bool {
+        !self.probes.is_empty()
+    }
+
+    /// What each probe last said.
+    pub fn probes(&self) -> impl Iterator<Item = (&ProbeId, &ProbeValue)> {
+        self.probes.iter()
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use ThermalState::{Hot, Nominal, Unknown, Warm};
+
+    fn probe(number: u8) -> ProbeId {
+        ProbeId { hub: "hub0".parse().unwrap(), number }
+    }
+
+    /// Steps once a second from `from` to `to`, reading `celsius` each time when there is one.
+    fn run(zone: &mut ZoneHeat, seconds: std::ops::Range<i64>, celsius: Option<i32>) -> Vec<Transition> {
+        let policy = Policy::default();
+        seconds
+            .filter_map(|second| {
+                let now = Timestamp(second * 1000);
+                if let Some(celsius) = celsius {
+                    let humidity = Some(MilliPercent::whole(50));
+                    zone.observe(&probe(1), now, Some(MilliCelsius::whole(celsius)), humidity);
+                }
+                zone.step(now, &policy, None)
+            })
+            .collect()
+    }
+
+    #[test]
+    fn a_hot_inlet_is_hot_at_once_and_cool_only_after_hysteresis_and_dwell() {
+        let mut zone = ZoneHeat::default();
+        assert_eq!(run(&mut zone, 0..5, Some(24)).len(), 1);
+        assert_eq!(zone.state(), Nominal);
+        let change = run(&mut zone, 5..6, Some(41)).remove(0);
+        assert_eq!((change.from, change.to), (Nominal, Hot));
+        assert_eq!(change.reason, "inlet 41.0 °C ≥ hot 35.0 °C, 0 s old");
+        run(&mut zone, 6..60, Some(34));
+        assert_eq!(zone.state(), Hot, "34 °C is inside the hysteresis");
+        run(&mut zone, 60..119, Some(26));
+        assert_eq!(zone.state(), Hot, "the dwell has not passed");
+        run(&mut zone, 119..125, Some(26));
+        assert_eq!(zone.state(), Warm, "26 °C is inside the hysteresis of warm");
+    }
+
+    #[test]
+    fn without_readings_it_is_unknown_and_comes_back_as_hot_as_it_left() {
+        let mut zone = ZoneHeat::default();
+        run(&mut zone, 0..2, Some(41));
+        run(&mut zone, 2..20, None);
+        assert_eq!((zone.state(), zone.inlet()), (Unknown, None));
+        run(&mut zone, 20..21, Some(34));
+        assert_eq!(zone.state(), Hot);
+    }
+
+    #[test]
+    fn a_lost_hub_makes_it_unknown_at_once() {
+        let mut zone = ZoneHeat::default();
+        run(&mut zone, 0..3, Some(24));
+        zone.lose_hub(&"hub1".parse().unwrap(), Timestamp(3000));
+        assert!(zone.step(Timestamp(3000), &Policy::default(), None).is_none(), "another hub");
+        zone.lose_hub(&"hub0".parse().unwrap(), Timestamp(3000));
+        let change = zone.step(Timestamp(3000), &Policy::default(), None).unwrap();
+        assert_eq!((change.from, change.to), (Nominal, Unknown));
+    }
+
+    #[test]
+    fn of_two_probes_the_hotter_counts() {
+        let mut zone = ZoneHeat::default();
+        zone.observe(&probe(1), Timestamp(0), Some(MilliCelsius::whole(20)), None);
+        zone.observe(&probe(2), Timestamp(0), Some(MilliCelsius::whole(41)), None);
+        zone.step(Timestamp(0), &Policy::default(), None);
+        assert_eq!((zone.state(), zone.inlet()), (Hot, Some(MilliCelsius::whole(41))));
+    }
+}
