@@ -1,1 +1,38 @@
-//! model.
+//! The cluster as one value, and every decision about it as a pure function.
+//!
+//! ```text
+//!  command ──▶ decide(&Cluster, &Command, &Context) ──▶ Decision { changes, reply, cluster }
+//!                        │                                   │         │        └ the state the next command sees
+//!                        └ no clock, no I/O, no randomness   │         └ what the caller is told
+//!                                                            └ rows to make durable, in order
+//! ```
+//!
+//! The shell (crate `roost-controller`) owns the one `Cluster`, runs commands one after the other on a speculative copy,
+//! makes the changes of all that waited durable in one transaction, and only then answers. Copies are cheap: every
+//! collection is a persistent map.
+//!
+//! What is not durable lives in the `Cluster` too and is simply absent after a restart: who was last heard when, what
+//! the probes say, how hot things are. That is why an idle cluster writes nothing.
+//!
+//! Find your way: `command` (what can be asked), `decide/` (one file per noun), `reconcile` (the life of an instance),
+//! `place` (asking the scheduler), `drain` (emptying nodes), `view` (what the API shows).
+
+mod alerts;
+mod cluster;
+mod command;
+mod config;
+mod decide;
+mod draft;
+mod drain;
+mod place;
+mod read;
+mod reconcile;
+mod row;
+mod validate;
+pub mod view;
+
+pub use cluster::{Cluster, HubLive, NodeLive};
+pub use command::{Command, Context, Idempotency, ProbeValues, Reply};
+pub use config::{Config, InstanceNetwork};
+pub use decide::{Decision, decide};
+pub use row::{AllocationRow, Change, InstanceRow, Kind, MetaRow, Move, NodeRow, Observed, Row};

@@ -80,7 +80,8 @@ fn port(node: &Candidate<'_>, request: &Request<'_>) -> Option<(Filter, String)>
 }
 
 /// Whether two published ports cannot both be on one node.
-fn collide(a: &Publish, b: &Publish) -> bool {
+#[must_use]
+pub fn collide(a: &Publish, b: &Publish) -> bool {
     let same_transport = match (a.transport, b.transport) {
         (Transport::Tcp, Transport::Tcp) | (Transport::Udp, Transport::Udp) => true,
         (Transport::Tcp, Transport::Udp) | (Transport::Udp, Transport::Tcp) => false,
@@ -210,6 +211,15 @@ pub(crate) mod tests {
             assert_eq!(by, filter, "{detail}");
             assert!(detail.contains(words), "{detail}");
         }
+    }
+
+    #[test]
+    fn the_same_port_collides_unless_protocol_or_address_differ() {
+        let port = |text: &str| text.parse::<Publish>().unwrap();
+        assert!(collide(&port("80:80"), &port("80:81")));
+        assert!(collide(&port("80:80"), &port("10.0.0.1:80:80")));
+        assert!(!collide(&port("80:80"), &port("80:80/udp")));
+        assert!(!collide(&port("10.0.0.2:80:80"), &port("10.0.0.1:80:80")));
     }
 
     #[test]

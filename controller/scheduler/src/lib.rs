@@ -16,5 +16,5 @@ mod score;
 
 pub use candidate::{Candidate, Heat, Request};
 pub use explain::{TooLarge, fits_anywhere, schedule};
-pub use filter::filter;
+pub use filter::{collide, filter};
 pub use score::{Scores, score};

@@ -5,8 +5,8 @@ use std::str::FromStr;
 
 use serde::{Deserialize, Deserializer, Serialize};
 
-use crate::size::Arch;
 use crate::Timestamp;
+use crate::size::Arch;
 
 /// The largest image file accepted: 4 GiB.
 pub const MAX_IMAGE_BYTES: u64 = 4 << 30;

@@ -66,6 +66,8 @@ codes! {
     BodyTooLarge = "body_too_large", 413, "The body is too large";
     /// The body is not JSON by its content type.
     UnsupportedMediaType = "unsupported_media_type", 415, "The content type is not supported";
+    /// The instance could not be brought to the wished state.
+    InstanceFailed = "instance_failed", 409, "The instance failed";
     /// No node could ever hold it.
     TooLarge = "too_large", 422, "No node is large enough";
     /// Too many requests.

@@ -1,0 +1,226 @@
+//! What can be asked of the cluster, and what is answered.
+
+use roost_types::instance::{CreateInstance, PatchInstance};
+use roost_types::node::{PatchNode, PowerAction};
+use roost_types::rack::HubCounters;
+use roost_types::{
+    AlertId, AllocationId, Image, ImageDigest, InstanceId, MilliCelsius, MilliPercent, Name, NodeId, OperationId,
+    SyncRequest, Timestamp,
+};
+
+/// The world that a decision may not ask for itself.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub struct Context {
+    /// The time.
+    pub now: Timestamp,
+    /// Random, different for every command: ids are made from it.
+    pub seed: u64,
+}
+
+/// An `Idempotency-Key` and a digest of the request it came with.
+#[derive(Clone, PartialEq, Eq, Debug)]
+pub struct Idempotency {
+    /// The header's value.
+    pub key: String,
+    /// Digest of the request's body.
+    pub fingerprint: String,
+}
+
+/// What one probe of a hub measured.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub struct ProbeValues {
+    /// Number of the probe on its hub, from 1.
+    pub number: u8,
+    /// Temperature, if it could be measured.
+    pub temperature: Option<MilliCelsius>,
+    /// Relative humidity, if it could be measured.
+    pub humidity: Option<MilliPercent>,
+}
+
+/// What can be asked. References (`instance`, `node`) are names or ids, as they stand in a path.
+#[derive(Clone, PartialEq, Debug)]
+pub enum Command {
+    /// The controller started.
+    Started {
+        /// Its version.
+        version: String,
+    },
+    /// A quarter of a second has passed.
+    Tick,
+
+    /// Launch an instance.
+    CreateInstance {
+        /// The request.
+        request: Box<CreateInstance>,
+        /// So that a repeated request does nothing new.
+        idempotency: Option<Idempotency>,
+    },
+    /// Change settings of an instance.
+    PatchInstance {
+        /// Which.
+        instance: String,
+        /// What changes.
+        patch: PatchInstance,
+        /// Only when its generation still is this.
+        if_match: Option<u64>,
+    },
+    /// Start a stopped or failed instance.
+    StartInstance {
+        /// Which.
+        instance: String,
+    },
+    /// Stop an instance.
+    StopInstance {
+        /// Which.
+        instance: String,
+    },
+    /// Stop and start an instance.
+    RestartInstance {
+        /// Which.
+        instance: String,
+    },
+    /// Delete an instance.
+    DeleteInstance {
+        /// Which.
+        instance: String,
+    },
+    /// Take an instance to another node.
+    MoveInstance {
+        /// Which.
+        instance: String,
+        /// Where; the scheduler chooses when absent.
+        to: Option<String>,
+    },
+    /// Give up waiting for an operation.
+    CancelOperation {
+        /// Which.
+        operation: OperationId,
+    },
+
+    /// Make a node known; nothing happens when it is.
+    RegisterNode {
+        /// Its name.
+        name: Name,
+    },
+    /// Change settings of a node.
+    PatchNode {
+        /// Which.
+        node: String,
+        /// What changes.
+        patch: PatchNode,
+        /// Only when its generation still is this.
+        if_match: Option<u64>,
+    },
+    /// Empty a node.
+    DrainNode {
+        /// Which.
+        node: String,
+    },
+    /// Forget a node that is down and has nothing.
+    DeleteNode {
+        /// Which.
+        node: String,
+    },
+    /// Someone wants a node's power switched: checks it and opens the operation. The shell then asks the driver.
+    BeginPower {
+        /// Which.
+        node: String,
+        /// What to do.
+        action: PowerAction,
+    },
+    /// The driver has answered.
+    FinishPower {
+        /// The operation that `BeginPower` opened.
+        operation: OperationId,
+        /// Which node.
+        node: NodeId,
+        /// What was asked.
+        action: PowerAction,
+        /// `Err`: why it could not be done or confirmed.
+        outcome: Result<(), String>,
+    },
+    /// A node's agent speaks.
+    Sync {
+        /// Known from its credential.
+        node: NodeId,
+        /// What it says.
+        request: Box<SyncRequest>,
+    },
+
+    /// A hub's readings of the last moments.
+    HubReport {
+        /// Which.
+        hub: Name,
+        /// What its firmware says of itself, when it said so.
+        firmware: Option<String>,
+        /// The newest values of each probe that spoke.
+        probes: Vec<ProbeValues>,
+        /// Counters of the line.
+        counters: HubCounters,
+    },
+    /// A hub's line closed or it fell silent.
+    HubLost {
+        /// Which.
+        hub: Name,
+        /// Why.
+        reason: String,
+    },
+
+    /// An image file is in the store; its aliases are taken from older images.
+    AddImage {
+        /// What is known of it.
+        image: Box<Image>,
+    },
+    /// Forget an image that nothing uses.
+    DeleteImage {
+        /// Alias or digest.
+        image: String,
+    },
+    /// A person has seen an alert.
+    AcknowledgeAlert {
+        /// Which.
+        alert: AlertId,
+    },
+}
+
+/// What is answered.
+#[derive(Clone, PartialEq, Debug)]
+pub enum Reply {
+    /// Nothing to say.
+    Done,
+    /// Slow work on an instance began (or had begun, for a repeated request).
+    Instance {
+        /// Which.
+        instance: InstanceId,
+        /// The receipt.
+        operation: OperationId,
+    },
+    /// Settings of an instance changed.
+    InstanceUpdated(InstanceId),
+    /// Slow work on a node began.
+    NodeOperation {
+        /// Which.
+        node: NodeId,
+        /// The receipt.
+        operation: OperationId,
+    },
+    /// A node is known or changed.
+    Node(NodeId),
+    /// An operation changed.
+    Operation(OperationId),
+    /// An image was stored.
+    Image(ImageDigest),
+    /// An image was forgotten: its file may go.
+    ImageForgotten(ImageDigest),
+    /// An alert changed.
+    Alert(AlertId),
+    /// A node was heard.
+    Synced {
+        /// The report was older than one already heard, and was dropped.
+        stale: bool,
+        /// The agent must send facts and everything it has.
+        want_full: bool,
+        /// Allocations that this report brought to an end (`gone`).
+        gone: Vec<AllocationId>,
+    },
+}

@@ -1,0 +1,232 @@
+//! What users ask of instances. Each verb changes the wish and opens an operation; `reconcile` does the rest.
+
+use roost_types::instance::{CreateInstance, PatchInstance};
+use roost_types::{Code, Desired, EventKind, InstanceId, Name, OperationId, OperationKind, Problem};
+
+use crate::cluster::list_or_none;
+use crate::command::{Idempotency, Reply};
+use crate::draft::Draft;
+use crate::row::{InstanceRow, Row};
+use crate::{place, reconcile, validate};
+
+pub fn create(
+    draft: &mut Draft,
+    request: &CreateInstance,
+    idempotency: Option<&Idempotency>,
+) -> Result<Reply, Problem> {
+    if let Some(done) = idempotency.and_then(|idem| repeated(draft, idem)) {
+        return done;
+    }
+    let chosen = validate::name(request)?;
+    let project = validate::project(request)?;
+    let (size, resources) = validate::resources(request)?;
+    validate::create(request)?;
+    let image = draft.cluster.find_image(&request.image)?.clone();
+    if request.command.is_none() && image.init.is_none() {
+        let detail = format!("image '{}' has no init of its own: give a command to run", request.image);
+        return Err(Problem::new(Code::MissingField, detail).field("command"));
+    }
+    if let Some(node) = &request.constraints.node {
+        draft.cluster.find_node(node).map_err(|_| unknown_node(draft, node))?;
+    }
+    let name = match chosen {
+        Some(name) => free_name(draft, &project, name)?,
+        None => make_name(draft, &project, &request.image),
+    };
+    let id = draft.instance_id();
+    let operation = draft.open(OperationKind::InstanceCreate, resource(id));
+    let row = InstanceRow {
+        id,
+        name,
+        project,
+        kind: request.kind,
+        image: request.image.clone(),
+        digest: image.digest.clone(),
+        size,
+        resources,
+        command: request.command.clone(),
+        env: request.env.clone(),
+        publish: request.publish.clone(),
+        constraints: request.constraints.clone(),
+        restart: request.restart,
+        node_loss: request.node_loss,
+        labels: request.labels.clone(),
+        desired: Desired::Running,
+        generation: draft.next_revision(),
+        epoch: 1,
+        allocation: None,
+        moving: None,
+        moved_at: None,
+        placement: None,
+        idempotency: idempotency.map(|idem| (idem.key.clone(), idem.fingerprint.clone())),
+        created_by: operation,
+        created_at: draft.now,
+    };
+    place::check_possible(&draft.cluster, &row)?;
+    let message = format!("instance {} was asked for: image {}", row.name, row.image);
+    let subject = subject(&row.name);
+    draft.put(Row::Instance(row));
+    draft.event(EventKind::InstanceCreated, subject, message);
+    reconcile::instance(draft, id);
+    Ok(Reply::Instance { instance: id, operation })
+}
+
+/// The answer to a request that was made before with the same key.
+fn repeated(draft: &Draft, idem: &Idempotency) -> Option<Result<Reply, Problem>> {
+    let row = draft.cluster.idempotency.get(&idem.key).and_then(|id| draft.cluster.instances.get(id))?;
+    let same = row.idempotency.as_ref().is_some_and(|(_, fingerprint)| *fingerprint == idem.fingerprint);
+    Some(if same {
+        Ok(Reply::Instance { instance: row.id, operation: row.created_by })
+    } else {
+        let detail = "this Idempotency-Key came with another body before: use a new key for a new request";
+        Err(Problem::new(Code::IdempotencyMismatch, detail))
+    })
+}
+
+fn unknown_node(draft: &Draft, node: &str) -> Problem {
+    let known: Vec<&str> = draft.cluster.node_names.keys().map(Name::as_str).collect();
+    let detail = format!("there is no node '{}'; there are: {}", validate::shorten(node), list_or_none(&known));
+    Problem::new(Code::InvalidField, detail).field("constraints.node")
+}
+
+fn free_name(draft: &Draft, project: &Name, name: Name) -> Result<Name, Problem> {
+    if draft.cluster.instance_names.contains_key(&(project.clone(), name.clone())) {
+        let detail = format!("an instance '{name}' exists: choose another name or delete it first");
+        return Err(Problem::new(Code::NameTaken, detail).field("name"));
+    }
+    Ok(name)
+}
+
+fn make_name(draft: &mut Draft, project: &Name, image: &str) -> Name {
+    let stem: String = image.chars().take_while(|c| c.is_ascii_lowercase() || c.is_ascii_digit()).take(40).collect();
+    let stem = if stem.starts_with(|c: char| c.is_ascii_lowercase()) { stem } else { "instance".to_owned() };
+    loop {
+        let suffix = draft.name_suffix();
+        let Ok(name) = format!("{stem}-{suffix}").parse::<Name>() else { continue };
+        if !draft.cluster.instance_names.contains_key(&(project.clone(), name.clone())) {
+            return name;
+        }
+    }
+}
+
+/// Path of an instance, as operations name it.
+pub fn resource(id: InstanceId) -> String {
+    format!("/v1/instances/{id}")
+}
+
+/// Path of an instance, as events name it.
+pub fn subject(name: &Name) -> String {
+    format!("/v1/instances/{name}")
+}
+
+/// The instance, which must not be on its way out.
+fn find(draft: &Draft, reference: &str) -> Result<InstanceRow, Problem> {
+    let row = draft.cluster.find_instance(reference)?;
+    match row.desired {
+        Desired::Deleted => Err(Problem::new(Code::Conflict, format!("instance '{}' is being deleted", row.name))),
+        Desired::Running | Desired::Stopped => Ok(InstanceRow::clone(row)),
+    }
+}
+
+pub fn patch(
+    draft: &mut Draft,
+    reference: &str,
+    patch: &PatchInstance,
+    if_match: Option<u64>,
+) -> Result<Reply, Problem> {
+    let row = find(draft, reference)?;
+    check_generation(row.generation, if_match)?;
+    if let Some(labels) = &patch.labels {
+        validate::labels("labels", labels)?;
+    }
+    let generation = draft.next_revision();
+    draft.edit_instance(row.id, |row| {
+        row.generation = generation;
+        row.labels = patch.labels.clone().unwrap_or_else(|| row.labels.clone());
+        row.restart = patch.restart.unwrap_or(row.restart);
+        row.node_loss = patch.node_loss.unwrap_or(row.node_loss);
+    });
+    if let (Some(restart), Some(allocation)) = (patch.restart, row.allocation) {
+        draft.edit_spec(allocation, |row| row.spec.restart = restart);
+    }
+    draft.event(EventKind::InstanceUpdated, subject(&row.name), format!("settings of instance {} changed", row.name));
+    Ok(Reply::InstanceUpdated(row.id))
+}
+
+/// Refuses a change to something that has changed since the caller read it.
+pub fn check_generation(now: u64, if_match: Option<u64>) -> Result<(), Problem> {
+    match if_match {
+        Some(then) if then != now => {
+            let detail = format!("it is at generation {now}, not {then}: read it again");
+            Err(Problem::new(Code::PreconditionFailed, detail))
+        }
+        Some(_) | None => Ok(()),
+    }
+}
+
+/// Changes the wish, opens the operation and sets it going.
+fn wish(
+    draft: &mut Draft,
+    row: &InstanceRow,
+    kind: OperationKind,
+    edit: impl FnOnce(&mut InstanceRow),
+) -> (InstanceId, OperationId) {
+    supersede(draft, row.id);
+    let operation = draft.open(kind, resource(row.id));
+    let generation = draft.next_revision();
+    draft.edit_instance(row.id, |row| {
+        row.generation = generation;
+        edit(row);
+    });
+    reconcile::instance(draft, row.id);
+    (row.id, operation)
+}
+
+/// Ends the operations that an opposite wish makes pointless.
+fn supersede(draft: &mut Draft, id: InstanceId) {
+    for operation in reconcile::open_operations(&draft.cluster, id) {
+        let detail = "a later request changed what is wanted of the instance";
+        draft.finish(operation, Err(Problem::new(Code::Conflict, detail)));
+    }
+}
+
+pub fn start(draft: &mut Draft, reference: &str) -> Result<Reply, Problem> {
+    let row = find(draft, reference)?;
+    let epoch = row.epoch + u64::from(reconcile::has_settled(&draft.cluster, &row));
+    let (instance, operation) = wish(draft, &row, OperationKind::InstanceStart, |row| {
+        row.desired = Desired::Running;
+        row.epoch = epoch;
+    });
+    Ok(Reply::Instance { instance, operation })
+}
+
+pub fn stop(draft: &mut Draft, reference: &str) -> Result<Reply, Problem> {
+    let row = find(draft, reference)?;
+    let (instance, operation) = wish(draft, &row, OperationKind::InstanceStop, |row| row.desired = Desired::Stopped);
+    Ok(Reply::Instance { instance, operation })
+}
+
+pub fn restart(draft: &mut Draft, reference: &str) -> Result<Reply, Problem> {
+    let row = find(draft, reference)?;
+    let (instance, operation) = wish(draft, &row, OperationKind::InstanceRestart, |row| {
+        row.desired = Desired::Running;
+        row.epoch += 1;
+    });
+    Ok(Reply::Instance { instance, operation })
+}
+
+pub fn delete(draft: &mut Draft, reference: &str) -> Result<Reply, Problem> {
+    let row = InstanceRow::clone(draft.cluster.find_instance(reference)?);
+    let (instance, operation) = wish(draft, &row, OperationKind::InstanceDelete, |row| row.desired = Desired::Deleted);
+    Ok(Reply::Instance { instance, operation })
+}
+
+pub fn move_to(draft: &mut Draft, reference: &str, to: Option<&str>) -> Result<Reply, Problem> {
+    let row = find(draft, reference)?;
+    let to = to.map(|to| draft.cluster.find_node(to).map(|node| node.id)).transpose();
+    let to = to.map_err(|problem| Problem { code: Code::InvalidField, ..problem }.field("to"))?;
+    supersede(draft, row.id);
+    let operation = draft.open(OperationKind::InstanceMove, resource(row.id));
+    reconcile::begin_move(draft, row.id, to, "a user asked for it")?;
+    Ok(Reply::Instance { instance: row.id, operation })
+}

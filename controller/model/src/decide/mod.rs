@@ -1,0 +1,85 @@
+//! The one entrance: a command in, a decision out.
+
+mod hubs;
+mod images;
+mod instances;
+mod nodes;
+mod operations;
+mod sync;
+mod tick;
+
+use roost_types::{EventKind, Problem};
+
+pub(crate) use instances::{resource as instance_resource, subject as instance_subject};
+pub(crate) use nodes::{end_drain, resource as node_resource, subject as node_subject};
+
+use crate::cluster::Cluster;
+use crate::command::{Command, Context, Reply};
+use crate::draft::Draft;
+use crate::row::Change;
+
+/// What was decided: nothing of it has happened yet.
+#[derive(Clone, Debug)]
+pub struct Decision {
+    /// Rows to make durable, in order. Empty when only live state changed.
+    pub changes: Vec<Change>,
+    /// What the caller is told once they are durable.
+    pub reply: Reply,
+    /// The state after it, which the next command is decided on. `apply`ing the changes to the old state gives the
+    /// same durable state.
+    pub cluster: Cluster,
+}
+
+/// Decides one command. Pure: the same cluster, command and context give the same decision.
+///
+/// # Errors
+/// A problem for the caller; then nothing changes.
+pub fn decide(cluster: &Cluster, command: &Command, context: &Context) -> Result<Decision, Problem> {
+    let mut draft = Draft::new(cluster, context);
+    let reply = execute(&mut draft, command)?;
+    Ok(Decision { changes: draft.changes, reply, cluster: draft.cluster })
+}
+
+fn execute(draft: &mut Draft, command: &Command) -> Result<Reply, Problem> {
+    match command {
+        Command::Started { version } => {
+            draft.event(EventKind::ControllerStarted, "/v1/", format!("controller {version} started"));
+            Ok(Reply::Done)
+        }
+        Command::Tick => {
+            tick::tick(draft);
+            Ok(Reply::Done)
+        }
+        Command::CreateInstance { request, idempotency } => instances::create(draft, request, idempotency.as_ref()),
+        Command::PatchInstance { instance, patch, if_match } => instances::patch(draft, instance, patch, *if_match),
+        Command::StartInstance { instance } => instances::start(draft, instance),
+        Command::StopInstance { instance } => instances::stop(draft, instance),
+        Command::RestartInstance { instance } => instances::restart(draft, instance),
+        Command::DeleteInstance { instance } => instances::delete(draft, instance),
+        Command::MoveInstance { instance, to } => instances::move_to(draft, instance, to.as_deref()),
+        Command::CancelOperation { operation } => operations::cancel(draft, *operation),
+        Command::RegisterNode { name } => nodes::register(draft, name),
+        Command::PatchNode { node, patch, if_match } => nodes::patch(draft, node, patch, *if_match),
+        Command::DrainNode { node } => nodes::drain(draft, node),
+        Command::DeleteNode { node } => nodes::delete(draft, node),
+        Command::BeginPower { node, action } => nodes::begin_power(draft, node, *action),
+        Command::FinishPower { operation, node, action, outcome } => {
+            nodes::finish_power(
+                draft,
+                *operation,
+                *node,
+                *action,
+                outcome.as_ref().map(|()| ()).map_err(String::as_str),
+            );
+            Ok(Reply::Done)
+        }
+        Command::Sync { node, request } => sync::sync(draft, *node, request),
+        Command::HubReport { hub, firmware, probes, counters } => {
+            hubs::report(draft, hub, firmware.as_deref(), probes, counters)
+        }
+        Command::HubLost { hub, reason } => hubs::lost(draft, hub, reason),
+        Command::AddImage { image } => Ok(images::add(draft, image)),
+        Command::DeleteImage { image } => images::delete(draft, image),
+        Command::AcknowledgeAlert { alert } => operations::acknowledge(draft, *alert),
+    }
+}

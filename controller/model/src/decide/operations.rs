@@ -1,0 +1,53 @@
+//! Operations are given up, alerts are seen.
+
+use roost_types::{Alert, AlertId, AlertState, Code, EventKind, OperationId, OperationKind, OperationStatus, Problem};
+
+use crate::cluster::not_found;
+use crate::command::Reply;
+use crate::draft::Draft;
+use crate::row::Row;
+
+/// Gives up waiting. What was already begun on a node is not undone: the wish of the instance stays.
+pub fn cancel(draft: &mut Draft, id: OperationId) -> Result<Reply, Problem> {
+    let row = draft.cluster.operations.get(&id).ok_or_else(|| not_found("operation", &id.to_string()))?;
+    if row.status.is_final() {
+        return Err(Problem::new(Code::Conflict, "the operation has already ended"));
+    }
+    let undo = match row.kind {
+        OperationKind::InstanceCreate => row.resource.strip_prefix("/v1/instances/").map(str::to_owned),
+        OperationKind::NodeDrain => None,
+        OperationKind::InstanceStart
+        | OperationKind::InstanceStop
+        | OperationKind::InstanceRestart
+        | OperationKind::InstanceDelete
+        | OperationKind::InstanceMove
+        | OperationKind::NodePower => {
+            return Err(Problem::new(
+                Code::Conflict,
+                "only a launch or a drain can be cancelled; ask for the opposite",
+            ));
+        }
+    };
+    if row.kind == OperationKind::NodeDrain {
+        if let Some(node) = row.resource.strip_prefix("/v1/nodes/").and_then(|id| id.parse().ok()) {
+            super::nodes::end_drain(draft, node);
+        }
+    }
+    draft.edit_operation(id, |operation| operation.status = OperationStatus::Cancelled);
+    if let Some(instance) = undo {
+        super::instances::delete(draft, &instance)?;
+    }
+    Ok(Reply::Operation(id))
+}
+
+pub fn acknowledge(draft: &mut Draft, id: AlertId) -> Result<Reply, Problem> {
+    let row = draft.cluster.alerts.get(&id).ok_or_else(|| not_found("alert", &id.to_string()))?;
+    if row.state == AlertState::Firing {
+        let mut row = Alert::clone(row);
+        row.state = AlertState::Acknowledged;
+        let (subject, message) = (row.subject.clone(), format!("alert seen: {}", row.message));
+        draft.put(Row::Alert(row));
+        draft.event(EventKind::AlertAcknowledged, subject, message);
+    }
+    Ok(Reply::Alert(id))
+}

@@ -1,0 +1,127 @@
+//! A quarter of a second has passed: who is silent, what got hot, who can be placed now.
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use roost_types::{EventKind, Name, NodeId, NodeStatus, Severity, ThermalState};
+
+use crate::decide::nodes::subject;
+use crate::draft::Draft;
+use crate::row::NodeRow;
+use crate::{drain, reconcile};
+
+/// From this share of nodes silent at once on, the network failed and not the nodes.
+const BRAKE_SHARE: f64 = 0.5;
+/// But never for fewer silent nodes than this.
+const BRAKE_MIN: usize = 3;
+/// The brake is let go when it has had no reason for so long.
+const BRAKE_HOLD: Duration = Duration::from_secs(60);
+
+pub fn tick(draft: &mut Draft) {
+    let nodes: Vec<Arc<NodeRow>> = draft.cluster.nodes.values().cloned().collect();
+    silence(draft, &nodes);
+    zones(draft);
+    for node in &nodes {
+        heat(draft, node);
+    }
+    drain::step(draft);
+    reconcile::pending(draft);
+}
+
+/// How long a node has been silent: since it was last heard, or since this controller began to listen.
+fn silent_for(draft: &Draft, id: NodeId) -> (NodeStatus, Duration) {
+    match draft.cluster.live.get(&id) {
+        None => (NodeStatus::Joining, Duration::ZERO),
+        Some(live) => (live.status, draft.now.since(live.last_seen.unwrap_or(live.since))),
+    }
+}
+
+fn silence(draft: &mut Draft, nodes: &[Arc<NodeRow>]) {
+    brake(draft, nodes);
+    let (unreachable_after, down_after) = (draft.cluster.config.unreachable_after, draft.cluster.config.down_after);
+    for node in nodes {
+        let (status, silent) = silent_for(draft, node.id);
+        match status {
+            NodeStatus::Ready if silent >= unreachable_after => {
+                draft.edit_live(node.id, |live| live.status = NodeStatus::Unreachable);
+                let message = format!("node {} has been silent for {:.0} s", node.name, silent.as_secs_f64());
+                draft.event(EventKind::NodeUnreachable, subject(&node.name), message);
+            }
+            NodeStatus::Unreachable | NodeStatus::Joining if silent >= down_after && node.facts.is_some() => {
+                let why = format!("silent for {:.0} s", silent.as_secs_f64());
+                reconcile::node_lost(draft, node.id, &why, false);
+            }
+            NodeStatus::Joining
+            | NodeStatus::Ready
+            | NodeStatus::Unreachable
+            | NodeStatus::Down
+            | NodeStatus::Retired => {}
+        }
+    }
+}
+
+/// Many nodes silent at once: nothing is moved until they are back.
+fn brake(draft: &mut Draft, nodes: &[Arc<NodeRow>]) {
+    let known = nodes.iter().filter(|node| node.facts.is_some()).count();
+    let silent = nodes
+        .iter()
+        .filter(|node| {
+            let (status, silent) = silent_for(draft, node.id);
+            let newly = matches!(status, NodeStatus::Ready | NodeStatus::Unreachable);
+            newly && silent >= draft.cluster.config.unreachable_after
+        })
+        .count();
+    #[expect(clippy::cast_precision_loss, reason = "counts of nodes are far below 2^52")]
+    let engaged = silent >= BRAKE_MIN && silent as f64 >= BRAKE_SHARE * known as f64;
+    if engaged {
+        draft.cluster.brake_at = draft.now;
+    }
+    if engaged && !draft.cluster.brake {
+        draft.cluster.brake = true;
+        let message = format!("{silent} of {known} nodes fell silent at once: nothing is moved");
+        draft.event(EventKind::BrakeEngaged, "/v1/nodes", &message);
+        draft.fire("nodes/brake", Severity::Critical, "/v1/nodes", &message);
+    } else if !engaged && draft.cluster.brake && draft.now.since(draft.cluster.brake_at) >= BRAKE_HOLD {
+        draft.cluster.brake = false;
+        draft.resolve("nodes/brake");
+        draft.event(EventKind::BrakeReleased, "/v1/nodes", format!("{silent} of {known} nodes are silent"));
+    }
+}
+
+fn zones(draft: &mut Draft) {
+    let config = Arc::clone(&draft.cluster.config);
+    for zone in &config.rack.zones {
+        let now = draft.now;
+        let Some(heat) = draft.cluster.zones.get_mut(&zone.name) else { continue };
+        let heat = Arc::make_mut(heat);
+        let Some(change) = heat.step(now, &config.thermal, zone.limits.as_ref()) else { continue };
+        let path = format!("/v1/rack/zones/{}", zone.name);
+        let message = format!("zone {} is {}: {}", zone.name, change.to, change.reason);
+        draft.event(EventKind::ZoneThermalChanged, &path, &message);
+        alert(draft, &format!("zone/{}", zone.name), &path, change.to, &message);
+    }
+}
+
+fn heat(draft: &mut Draft, node: &NodeRow) {
+    let config = Arc::clone(&draft.cluster.config);
+    let zone: Option<Name> = draft.cluster.zone_of(node).map(|zone| zone.name.clone());
+    let zone = zone.and_then(|name| draft.cluster.zones.get(&name).cloned());
+    let now = draft.now;
+    let change =
+        draft.edit_live(node.id, |live| live.heat.step(now, &config.thermal, node.limits.as_ref(), zone.as_deref()));
+    let Some(change) = change else { return };
+    let message = format!("node {} is {}: {}", node.name, change.to, change.reason);
+    draft.event(EventKind::NodeThermalChanged, subject(&node.name), &message);
+    alert(draft, &format!("heat/{}", node.name), &subject(&node.name), change.to, &message);
+    draft.make_room();
+}
+
+/// Fires from hot on, resolves from warm down; `unknown` changes nothing: it may well still be hot.
+fn alert(draft: &mut Draft, key: &str, subject: &str, state: ThermalState, message: &str) {
+    match state {
+        ThermalState::Critical => draft.fire(key, Severity::Critical, subject, message),
+        ThermalState::Hot => draft.fire(key, Severity::Warning, subject, message),
+        ThermalState::Nominal | ThermalState::Warm => draft.resolve(key),
+        ThermalState::Unknown => {}
+    }
+}

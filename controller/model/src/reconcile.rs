@@ -1,0 +1,342 @@
+//! The life of an instance: from its wish and what is seen of its allocations to the next step.
+//!
+//! ```text
+//!              no allocation                    allocation runs            wish: stopped
+//!   wish ───────────────────▶ place ──▶ agent ─────────────────▶ running ───────────────▶ stopped
+//!                               ▲                                  │ move (heat, drain, user)
+//!          node lost, may move  │        old stops ◀───────────────┘
+//!          ─────────────────────┘          │ then, and only then, the new one is released and seeded with its data
+//!                                          ▼
+//!                                   new runs ──▶ old is deleted
+//! ```
+//!
+//! A moving instance has its new place reserved (`held`) before the old allocation is told to stop, and never has two
+//! allocations that may run.
+
+use roost_types::allocation::AllocationDesired;
+use roost_types::{
+    AllocationId, AllocationState, Code, Desired, EventKind, InstanceId, NodeId, NodeLossPolicy, NodeStatus,
+    OperationId, OperationKind, OperationStatus, Problem,
+};
+
+use crate::cluster::Cluster;
+use crate::decide::{instance_resource, instance_subject};
+use crate::draft::Draft;
+use crate::place;
+use crate::row::{AllocationRow, InstanceRow, Kind, Move};
+
+/// Takes the next step of one instance, whatever it is; doing it again does nothing.
+pub fn instance(draft: &mut Draft, id: InstanceId) {
+    let Some(row) = draft.cluster.instances.get(&id).cloned() else { return };
+    match row.desired {
+        Desired::Deleted => remove(draft, &row),
+        Desired::Stopped => {
+            abandon_move(draft, &row);
+            want(draft, id, AllocationDesired::Stopped);
+        }
+        Desired::Running if row.moving.is_some() => advance_move(draft, &row),
+        Desired::Running if row.allocation.is_none() => try_to_place(draft, id),
+        Desired::Running => want(draft, id, AllocationDesired::Running),
+    }
+    settle(draft, id);
+}
+
+/// Tries every instance that waits for a node, if any node may have become able to take one.
+pub fn pending(draft: &mut Draft) {
+    if draft.cluster.pending.is_empty() || draft.cluster.tried == draft.cluster.room {
+        return;
+    }
+    draft.cluster.tried = draft.cluster.room;
+    let waiting: Vec<InstanceId> = draft.cluster.pending.iter().copied().collect();
+    for id in waiting {
+        instance(draft, id);
+    }
+}
+
+/// The present allocation has ended, so that starting means starting it anew.
+pub fn has_settled(cluster: &Cluster, row: &InstanceRow) -> bool {
+    row.allocation.and_then(|id| cluster.allocations.get(&id)).is_some_and(|a| a.observed.state.is_settled())
+}
+
+/// Open operations on an instance, oldest first.
+pub fn open_operations(cluster: &Cluster, id: InstanceId) -> Vec<OperationId> {
+    cluster.open_on.get(&instance_resource(id)).into_iter().flatten().copied().collect()
+}
+
+/// Tells the present allocation what is wanted of it, if it has not been told.
+fn want(draft: &mut Draft, id: InstanceId, desired: AllocationDesired) {
+    let Some(row) = draft.cluster.instances.get(&id).cloned() else { return };
+    let Some(allocation) = row.allocation.and_then(|id| draft.cluster.allocations.get(&id)).cloned() else { return };
+    if allocation.spec.desired != desired || allocation.spec.epoch != row.epoch {
+        draft.edit_spec(allocation.spec.id, |allocation| {
+            allocation.spec.desired = desired;
+            allocation.spec.epoch = row.epoch;
+        });
+    }
+}
+
+fn try_to_place(draft: &mut Draft, id: InstanceId) {
+    let Some(row) = draft.cluster.instances.get(&id).cloned() else { return };
+    let placement = place::choose(&draft.cluster, &row, None, draft.now);
+    let chosen = placement.node.as_ref().and_then(|name| draft.cluster.node_names.get(name)).copied();
+    match chosen {
+        Some(node) => {
+            let message = format!("instance {} goes to {}: {}", row.name, node_name(draft, node), placement.message);
+            let allocation = place::allocate(draft, &row, node, None);
+            draft.edit_instance(id, |row| {
+                row.allocation = allocation;
+                row.placement = Some(placement);
+            });
+            draft.event(EventKind::InstancePlaced, instance_subject(&row.name), message);
+        }
+        None => {
+            let known = draft.cluster.waiting.get(&id);
+            let news = known.is_none_or(|old| old.filtered_by != placement.filtered_by);
+            if news {
+                let message = format!("instance {} waits: {}", row.name, placement.message);
+                draft.event(EventKind::InstanceUnplaced, instance_subject(&row.name), message);
+            }
+            draft.cluster.waiting.insert(id, std::sync::Arc::new(placement));
+        }
+    }
+}
+
+fn node_name(draft: &Draft, id: NodeId) -> String {
+    draft.cluster.nodes.get(&id).map_or_else(|| id.to_string(), |node| node.name.to_string())
+}
+
+/// Deletes every allocation; when none is left (or those left are on nodes that are down), the instance is gone.
+fn remove(draft: &mut Draft, row: &InstanceRow) {
+    let allocations: Vec<_> = draft.cluster.allocations_of(row.id).cloned().collect();
+    let mut reachable = false;
+    for allocation in allocations {
+        discard(draft, allocation.spec.id);
+        let kept = draft.cluster.allocations.contains_key(&allocation.spec.id);
+        reachable |= kept && !is_down(&draft.cluster, allocation.node);
+    }
+    if reachable {
+        return;
+    }
+    draft.delete(Kind::Instance, row.id.to_string());
+    draft.event(EventKind::InstanceDeleted, instance_subject(&row.name), format!("instance {} is gone", row.name));
+    draft.make_room();
+    for operation in open_operations(&draft.cluster, row.id) {
+        draft.finish(operation, Ok(()));
+    }
+}
+
+/// Tells the agent to leave nothing of an allocation; one it was never told of is simply forgotten.
+fn discard(draft: &mut Draft, id: AllocationId) {
+    let Some(row) = draft.cluster.allocations.get(&id).cloned() else { return };
+    if row.held {
+        draft.delete(Kind::Allocation, id.to_string());
+        draft.make_room();
+    } else if row.spec.desired != AllocationDesired::Deleted {
+        draft.edit_spec(id, |row| row.spec.desired = AllocationDesired::Deleted);
+    }
+}
+
+/// Begins to take an instance to another node: reserves the place, then stops what runs.
+///
+/// # Errors
+/// `conflict` when it does not run, moves already, or no other node can take it.
+pub fn begin_move(draft: &mut Draft, id: InstanceId, to: Option<NodeId>, reason: &str) -> Result<(), Problem> {
+    let conflict = |detail: String| Err(Problem::new(Code::Conflict, detail));
+    let Some(row) = draft.cluster.instances.get(&id).cloned() else { return Ok(()) };
+    let Some(from) = row.allocation.filter(|_| row.desired == Desired::Running) else {
+        return conflict(format!("instance '{}' does not run: start it, and the scheduler chooses its node", row.name));
+    };
+    if row.moving.is_some() {
+        return conflict(format!("instance '{}' is already on its way to another node", row.name));
+    }
+    let Some(old) = draft.cluster.allocations.get(&from).cloned() else { return Ok(()) };
+    if to == Some(old.node) {
+        return conflict(format!("instance '{}' is on node '{}' already", row.name, node_name(draft, old.node)));
+    }
+    let placement = place::choose(&draft.cluster, &row, Some((old.node, to)), draft.now);
+    let Some(node) = placement.node.as_ref().and_then(|name| draft.cluster.node_names.get(name)).copied() else {
+        return conflict(format!("instance '{}' cannot move: {}", row.name, placement.message));
+    };
+    let allocation = place::allocate(draft, &row, node, Some(from));
+    let at = draft.now;
+    draft.edit_instance(id, |row| {
+        row.allocation = allocation;
+        row.moving = Some(Move { from, reason: reason.to_owned(), at });
+        row.placement = Some(placement);
+    });
+    draft.edit_spec(from, |old| old.spec.desired = AllocationDesired::Stopped);
+    let message = format!(
+        "instance {} moves from {} to {}: {reason}",
+        row.name,
+        node_name(draft, old.node),
+        node_name(draft, node)
+    );
+    draft.event(EventKind::InstanceMoved, instance_subject(&row.name), message);
+    instance(draft, id);
+    Ok(())
+}
+
+/// Releases the new allocation once the old one has stopped; deletes the old one once the new one runs; turns back
+/// when the new one cannot run.
+fn advance_move(draft: &mut Draft, row: &InstanceRow) {
+    let Some(Move { from, .. }) = row.moving.clone() else { return };
+    let Some(new) = row.allocation.and_then(|id| draft.cluster.allocations.get(&id)).cloned() else { return };
+    let old = draft.cluster.allocations.get(&from).cloned();
+    let has_stopped = old.as_ref().is_none_or(|old| is_over(old));
+    if new.held && has_stopped {
+        draft.edit_spec(new.spec.id, |new| new.held = false);
+    } else if is_over(&new) && new.observed.state == AllocationState::Failed && old.is_some() {
+        turn_back(draft, row, &new, from);
+    } else if !new.held && is_up(&new) {
+        discard(draft, from);
+        draft.edit_instance(row.id, |row| row.moving = None);
+    }
+}
+
+/// The new allocation failed while the old one's data is still there: run that again.
+fn turn_back(draft: &mut Draft, row: &InstanceRow, new: &AllocationRow, from: AllocationId) {
+    discard(draft, new.spec.id);
+    draft.edit_instance(row.id, |row| {
+        row.allocation = Some(from);
+        row.moving = None;
+        row.epoch += 1;
+    });
+    let detail = format!("could not run on {}: {}", node_name(draft, new.node), new.observed.reason);
+    for operation in open_operations(&draft.cluster, row.id) {
+        draft.finish(operation, Err(Problem::new(Code::InstanceFailed, detail.clone())));
+    }
+    let message = format!("instance {} stays where it was: it {detail}", row.name);
+    draft.event(EventKind::InstanceMoved, instance_subject(&row.name), message);
+    want(draft, row.id, AllocationDesired::Running);
+}
+
+/// A move that is no longer wanted: a new allocation that was never released is forgotten, and the old one counts.
+fn abandon_move(draft: &mut Draft, row: &InstanceRow) {
+    let Some(Move { from, .. }) = row.moving.clone() else { return };
+    let Some(new) = row.allocation.and_then(|id| draft.cluster.allocations.get(&id)).cloned() else { return };
+    if !new.held {
+        return;
+    }
+    discard(draft, new.spec.id);
+    draft.edit_instance(row.id, |row| {
+        row.allocation = Some(from);
+        row.moving = None;
+    });
+}
+
+/// The agent has acted on the present wish and nothing of the allocation runs.
+fn is_over(row: &AllocationRow) -> bool {
+    row.observed.generation >= row.spec.generation && row.observed.state.is_settled()
+}
+
+/// The agent has acted on the present wish and the allocation runs.
+fn is_up(row: &AllocationRow) -> bool {
+    row.observed.generation >= row.spec.generation && row.observed.state == AllocationState::Running
+}
+
+fn is_down(cluster: &Cluster, node: NodeId) -> bool {
+    cluster.live.get(&node).is_none_or(|live| matches!(live.status, NodeStatus::Down | NodeStatus::Retired))
+}
+
+/// Ends the operations whose goal is reached or out of reach.
+fn settle(draft: &mut Draft, id: InstanceId) {
+    let Some(row) = draft.cluster.instances.get(&id).cloned() else { return };
+    let allocation = row.allocation.and_then(|id| draft.cluster.allocations.get(&id)).cloned();
+    for operation in open_operations(&draft.cluster, id) {
+        let Some(kind) = draft.cluster.operations.get(&operation).map(|operation| operation.kind) else { continue };
+        match outcome(kind, &row, allocation.as_deref()) {
+            Outcome::Waiting => draft.edit_operation(operation, |op| op.status = OperationStatus::Pending),
+            Outcome::Going => draft.edit_operation(operation, |op| op.status = OperationStatus::Running),
+            Outcome::Done => draft.finish(operation, Ok(())),
+            Outcome::Failed(why) => draft.finish(operation, Err(Problem::new(Code::InstanceFailed, why))),
+        }
+    }
+}
+
+enum Outcome {
+    Waiting,
+    Going,
+    Done,
+    Failed(String),
+}
+
+fn outcome(kind: OperationKind, row: &InstanceRow, allocation: Option<&AllocationRow>) -> Outcome {
+    match kind {
+        OperationKind::InstanceCreate
+        | OperationKind::InstanceStart
+        | OperationKind::InstanceRestart
+        | OperationKind::InstanceMove => match allocation {
+            None => Outcome::Waiting,
+            Some(_) if row.moving.is_some() => Outcome::Going,
+            Some(allocation) if is_up(allocation) => Outcome::Done,
+            Some(allocation) if is_over(allocation) => Outcome::of_end(allocation),
+            Some(_) => Outcome::Going,
+        },
+        OperationKind::InstanceStop => match allocation {
+            Some(allocation) if !is_over(allocation) => Outcome::Going,
+            Some(_) | None => Outcome::Done,
+        },
+        OperationKind::InstanceDelete | OperationKind::NodeDrain | OperationKind::NodePower => Outcome::Going,
+    }
+}
+
+impl Outcome {
+    /// A command that ran to its end at once and well has done what was asked.
+    fn of_end(allocation: &AllocationRow) -> Self {
+        match allocation.observed.exit {
+            Some(exit) if exit.code == 0 && allocation.observed.state == AllocationState::Stopped => Self::Done,
+            Some(_) | None => Self::Failed(allocation.observed.reason.clone()),
+        }
+    }
+}
+
+/// A node is down. `confirmed`: its power is off, so nothing on it can run any more.
+pub fn node_lost(draft: &mut Draft, id: NodeId, why: &str, confirmed: bool) {
+    let Some(node) = draft.cluster.nodes.get(&id).cloned() else { return };
+    let was = draft.edit_live(id, |live| std::mem::replace(&mut live.status, NodeStatus::Down));
+    if was != NodeStatus::Down {
+        let subject = format!("/v1/nodes/{}", node.name);
+        let message = format!("node {} is down: {why}", node.name);
+        draft.event(EventKind::NodeDown, &subject, &message);
+        draft.fire(&format!("node/{}", node.name), roost_types::Severity::Warning, &subject, &message);
+    }
+    let allocations: Vec<_> = draft.cluster.allocations_on(id).cloned().collect();
+    for allocation in allocations {
+        lose(draft, &allocation, confirmed);
+    }
+}
+
+/// What becomes of an allocation whose node is down.
+fn lose(draft: &mut Draft, allocation: &AllocationRow, confirmed: bool) {
+    let Some(row) = draft.cluster.instances.get(&allocation.spec.instance).cloned() else { return };
+    let may_move = confirmed || row.node_loss == NodeLossPolicy::Replace;
+    let present = row.allocation == Some(allocation.spec.id);
+    let left = row.moving.as_ref().is_some_and(|m| m.from == allocation.spec.id);
+    match row.desired {
+        Desired::Deleted => instance(draft, row.id),
+        Desired::Stopped => {}
+        Desired::Running if present && may_move && !draft.cluster.brake => {
+            discard(draft, allocation.spec.id);
+            draft.edit_instance(row.id, |row| {
+                row.allocation = None;
+                row.moving = None;
+                row.epoch += 1;
+            });
+            draft.make_room();
+            instance(draft, row.id);
+        }
+        Desired::Running if left && confirmed => {
+            // What it wrote is out of reach: the new allocation starts from the image.
+            discard(draft, allocation.spec.id);
+            if let Some(new) = row.allocation {
+                draft.edit_spec(new, |new| {
+                    new.held = false;
+                    new.spec.seed_from = None;
+                });
+            }
+            draft.edit_instance(row.id, |row| row.moving = None);
+            instance(draft, row.id);
+        }
+        Desired::Running => {}
+    }
+}

@@ -1,0 +1,284 @@
+//! Durable rows: what survives a restart, each named by kind and key and stored whole.
+
+use std::collections::BTreeMap;
+
+use roost_types::instance::InstanceKind;
+use roost_types::node::NodeFacts;
+use roost_types::placement::Constraints;
+use roost_types::rack::Limits;
+use roost_types::size::Resources;
+use roost_types::{
+    Alert, AllocationId, AllocationSpec, AllocationState, Desired, Eligibility, Event, ExitStatus, Image, ImageDigest,
+    InstanceId, Name, NodeId, NodeLossPolicy, Operation, OperationId, Placement, Publish, RestartPolicy, Size, Slot,
+    Timestamp,
+};
+use serde::{Deserialize, Serialize};
+
+/// An instance on its way to another node.
+#[derive(Clone, PartialEq, Debug, Serialize, Deserialize)]
+pub struct Move {
+    /// The allocation it leaves; kept until the new one runs.
+    pub from: AllocationId,
+    /// Why, with numbers.
+    pub reason: String,
+    /// Since when.
+    pub at: Timestamp,
+}
+
+/// An instance as it is stored.
+#[derive(Clone, PartialEq, Debug, Serialize, Deserialize)]
+pub struct InstanceRow {
+    /// Id.
+    pub id: InstanceId,
+    /// Name, unique in the project.
+    pub name: Name,
+    /// Project.
+    pub project: Name,
+    /// Container or whole board.
+    pub kind: InstanceKind,
+    /// The image as the user named it.
+    pub image: String,
+    /// What that stood for at launch.
+    pub digest: ImageDigest,
+    /// Named size, if one was asked for.
+    pub size: Option<Size>,
+    /// What it is given.
+    pub resources: Resources,
+    /// Command, if not the image's own.
+    pub command: Option<Vec<String>>,
+    /// Environment.
+    pub env: BTreeMap<String, String>,
+    /// Published ports.
+    pub publish: Vec<Publish>,
+    /// Where it may run.
+    pub constraints: Constraints,
+    /// What the node does when the first process ends.
+    pub restart: RestartPolicy,
+    /// What happens when the node is lost.
+    pub node_loss: NodeLossPolicy,
+    /// Free key-value pairs.
+    pub labels: BTreeMap<String, String>,
+    /// The wish.
+    pub desired: Desired,
+    /// Grows with every change of the wish.
+    pub generation: u64,
+    /// Grows with every restart a user asks for.
+    pub epoch: u64,
+    /// The present allocation.
+    pub allocation: Option<AllocationId>,
+    /// A move under way.
+    pub moving: Option<Move>,
+    /// When it was last moved because of heat.
+    pub moved_at: Option<Timestamp>,
+    /// The decision that chose the present node.
+    pub placement: Option<Placement>,
+    /// The idempotency key and request fingerprint it was created with.
+    pub idempotency: Option<(String, String)>,
+    /// The operation that created it, for a repeated request.
+    pub created_by: OperationId,
+    /// When it was asked for.
+    pub created_at: Timestamp,
+}
+
+/// What an agent last said of an allocation.
+#[derive(Clone, PartialEq, Debug, Serialize, Deserialize)]
+pub struct Observed {
+    /// Generation of the spec the agent was acting on.
+    pub generation: u64,
+    /// State.
+    pub state: AllocationState,
+    /// Why.
+    pub reason: String,
+    /// Times started again.
+    pub restarts: u32,
+    /// When the first process last started.
+    pub started_at: Option<Timestamp>,
+    /// How it last ended.
+    pub exit: Option<ExitStatus>,
+}
+
+/// An allocation as it is stored.
+#[derive(Clone, PartialEq, Debug, Serialize, Deserialize)]
+pub struct AllocationRow {
+    /// What the agent is told.
+    pub spec: AllocationSpec,
+    /// Where.
+    pub node: NodeId,
+    /// Not told to the agent yet: it waits for the older allocation to end.
+    pub held: bool,
+    /// What the agent said.
+    pub observed: Observed,
+    /// When it was placed.
+    pub created_at: Timestamp,
+}
+
+/// A node as it is stored.
+#[derive(Clone, PartialEq, Debug, Serialize, Deserialize)]
+pub struct NodeRow {
+    /// Id.
+    pub id: NodeId,
+    /// Name.
+    pub name: Name,
+    /// Number of its piece of the instance network, from 1.
+    pub network_index: u32,
+    /// Whether it may be used.
+    pub eligibility: Eligibility,
+    /// Where it stands.
+    pub slot: Option<Slot>,
+    /// Free key-value pairs.
+    pub labels: BTreeMap<String, String>,
+    /// Its own SoC limits.
+    pub limits: Option<Limits>,
+    /// What it last said of itself.
+    pub facts: Option<NodeFacts>,
+    /// It once had a temperature source.
+    pub monitored: bool,
+    /// Generation of its desired set.
+    pub desired_generation: u64,
+    /// Grows with every change of settings.
+    pub generation: u64,
+    /// When it joined.
+    pub created_at: Timestamp,
+}
+
+/// Counters of the whole cluster.
+#[derive(Clone, Copy, PartialEq, Eq, Debug, Default, Serialize, Deserialize)]
+pub struct MetaRow {
+    /// The last generation given out.
+    pub revision: u64,
+}
+
+/// The kind of a row: one table each.
+#[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Debug)]
+pub enum Kind {
+    /// [`MetaRow`].
+    Meta,
+    /// [`Image`].
+    Image,
+    /// [`NodeRow`].
+    Node,
+    /// [`InstanceRow`].
+    Instance,
+    /// [`AllocationRow`].
+    Allocation,
+    /// [`Operation`].
+    Operation,
+    /// [`Alert`].
+    Alert,
+    /// [`Event`]; its key is its number.
+    Event,
+}
+
+impl Kind {
+    /// Every kind, in the order a load wants them.
+    pub const ALL: [Self; 8] = [
+        Self::Meta,
+        Self::Image,
+        Self::Node,
+        Self::Instance,
+        Self::Allocation,
+        Self::Operation,
+        Self::Alert,
+        Self::Event,
+    ];
+}
+
+/// A durable row.
+#[derive(Clone, PartialEq, Debug)]
+#[expect(missing_docs, reason = "each variant wraps the type of its name")]
+pub enum Row {
+    Meta(MetaRow),
+    Image(Image),
+    Node(NodeRow),
+    Instance(InstanceRow),
+    Allocation(AllocationRow),
+    Operation(Operation),
+    Alert(Alert),
+    Event(Event),
+}
+
+impl Row {
+    /// Its kind.
+    #[must_use]
+    pub fn kind(&self) -> Kind {
+        match self {
+            Self::Meta(_) => Kind::Meta,
+            Self::Image(_) => Kind::Image,
+            Self::Node(_) => Kind::Node,
+            Self::Instance(_) => Kind::Instance,
+            Self::Allocation(_) => Kind::Allocation,
+            Self::Operation(_) => Kind::Operation,
+            Self::Alert(_) => Kind::Alert,
+            Self::Event(_) => Kind::Event,
+        }
+    }
+
+    /// Its key within the kind.
+    #[must_use]
+    pub fn key(&self) -> String {
+        match self {
+            Self::Meta(_) => "meta".to_owned(),
+            Self::Image(row) => row.digest.to_string(),
+            Self::Node(row) => row.id.to_string(),
+            Self::Instance(row) => row.id.to_string(),
+            Self::Allocation(row) => row.spec.id.to_string(),
+            Self::Operation(row) => row.id.to_string(),
+            Self::Alert(row) => row.id.to_string(),
+            Self::Event(row) => row.id.to_string(),
+        }
+    }
+
+    /// The row as JSON text.
+    ///
+    /// # Errors
+    /// Never for rows that came from a decision; serde's error otherwise.
+    pub fn body(&self) -> Result<String, serde_json::Error> {
+        match self {
+            Self::Meta(row) => serde_json::to_string(row),
+            Self::Image(row) => serde_json::to_string(row),
+            Self::Node(row) => serde_json::to_string(row),
+            Self::Instance(row) => serde_json::to_string(row),
+            Self::Allocation(row) => serde_json::to_string(row),
+            Self::Operation(row) => serde_json::to_string(row),
+            Self::Alert(row) => serde_json::to_string(row),
+            Self::Event(row) => serde_json::to_string(row),
+        }
+    }
+
+    /// A row from its kind and JSON text.
+    ///
+    /// # Errors
+    /// When the text is not a row of that kind.
+    pub fn parse(kind: Kind, body: &str) -> Result<Self, serde_json::Error> {
+        Ok(match kind {
+            Kind::Meta => Self::Meta(serde_json::from_str(body)?),
+            Kind::Image => Self::Image(serde_json::from_str(body)?),
+            Kind::Node => Self::Node(serde_json::from_str(body)?),
+            Kind::Instance => Self::Instance(serde_json::from_str(body)?),
+            Kind::Allocation => Self::Allocation(serde_json::from_str(body)?),
+            Kind::Operation => Self::Operation(serde_json::from_str(body)?),
+            Kind::Alert => Self::Alert(serde_json::from_str(body)?),
+            Kind::Event => Self::Event(serde_json::from_str(body)?),
+        })
+    }
+}
+
+/// One durable change.
+#[derive(Clone, PartialEq, Debug)]
+pub enum Change {
+    /// Store the row in place of what has its kind and key.
+    Put(Row),
+    /// Remove what has this kind and key.
+    Delete(Kind, String),
+}
+
+impl Change {
+    /// What it is about.
+    #[must_use]
+    pub fn kind(&self) -> Kind {
+        match self {
+            Self::Put(row) => row.kind(),
+            Self::Delete(kind, _) => *kind,
+        }
+    }
+}

@@ -1,0 +1,219 @@
+//! What a request must look like before anything is decided about it: every refusal names the field and the fix.
+
+use std::collections::BTreeMap;
+
+use roost_scheduler::collide;
+use roost_types::instance::{CreateInstance, InstanceKind};
+use roost_types::size::Resources;
+use roost_types::{Code, DEFAULT_PROJECT, MemoryBytes, Name, Problem, Publish, Size};
+
+/// Words in a command.
+const MAX_COMMAND_WORDS: usize = 128;
+/// Bytes in a command.
+const MAX_COMMAND_BYTES: usize = 4096;
+/// Environment variables.
+const MAX_ENV: usize = 128;
+/// Bytes of one environment variable's value.
+const MAX_ENV_VALUE: usize = 4096;
+/// Published ports of an instance.
+const MAX_PUBLISH: usize = 32;
+/// Labels of an object.
+const MAX_LABELS: usize = 32;
+/// Bytes of a label's key or value.
+const MAX_LABEL: usize = 128;
+/// Cpu that may be asked for, in thousandths of a core.
+const CPU: std::ops::RangeInclusive<u32> = 50..=64_000;
+/// The smallest container that can start.
+const MIN_MEMORY: MemoryBytes = MemoryBytes::mib(8);
+
+/// The project of everything that names none.
+pub fn default_project() -> Name {
+    DEFAULT_PROJECT.parse().expect("the default project's name is a name")
+}
+
+fn invalid(field: &str, detail: impl Into<String>) -> Problem {
+    Problem::new(Code::InvalidField, detail).field(field)
+}
+
+/// The chosen name, if one was.
+pub fn name(request: &CreateInstance) -> Result<Option<Name>, Problem> {
+    let Some(text) = &request.name else { return Ok(None) };
+    let bad = |e| Problem::new(Code::InvalidName, format!("'{}': {e}", shorten(text))).field("name");
+    text.parse().map(Some).map_err(bad)
+}
+
+/// The project, which must exist.
+pub fn project(request: &CreateInstance) -> Result<Name, Problem> {
+    match request.project.as_deref() {
+        None | Some(DEFAULT_PROJECT) => Ok(default_project()),
+        Some(other) => {
+            Err(invalid("project", format!("there is no project '{}'; leave it out for 'default'", shorten(other))))
+        }
+    }
+}
+
+/// What the instance is to be given.
+pub fn resources(request: &CreateInstance) -> Result<(Option<Size>, Resources), Problem> {
+    match (request.size, request.cpu_millis, request.memory_bytes) {
+        (Some(_), Some(_), _) | (Some(_), _, Some(_)) => {
+            Err(invalid("size", "give either size, or cpu_millis and memory_bytes, not both"))
+        }
+        (Some(size), None, None) => Ok((Some(size), size.resources())),
+        (None, None, None) => Ok((Some(Size::Nano), Size::Nano.resources())),
+        (None, Some(cpu_millis), Some(memory_bytes)) => custom(cpu_millis, memory_bytes).map(|r| (None, r)),
+        (None, None, Some(_)) => Err(missing("cpu_millis", "memory_bytes")),
+        (None, Some(_), None) => Err(missing("memory_bytes", "cpu_millis")),
+    }
+}
+
+fn missing(field: &str, with: &str) -> Problem {
+    Problem::new(Code::MissingField, format!("{with} needs {field} beside it; or give a size")).field(field)
+}
+
+fn custom(cpu_millis: u32, memory_bytes: MemoryBytes) -> Result<Resources, Problem> {
+    if !CPU.contains(&cpu_millis) {
+        return Err(invalid("cpu_millis", format!("{cpu_millis} is not in {} to {}", CPU.start(), CPU.end())));
+    }
+    if memory_bytes < MIN_MEMORY {
+        return Err(invalid("memory_bytes", format!("{} is less than {MIN_MEMORY}", memory_bytes.0)));
+    }
+    let small = Size::Small.resources();
+    Ok(Resources { cpu_millis, memory_bytes, disk_bytes: small.disk_bytes, pids: small.pids })
+}
+
+/// Everything else of a launch request.
+pub fn create(request: &CreateInstance) -> Result<(), Problem> {
+    if request.kind == InstanceKind::Board {
+        return Err(invalid("kind", "whole boards are not offered by this release; leave kind out for a container"));
+    }
+    if let Some(command) = &request.command {
+        words(command)?;
+    }
+    environment(&request.env)?;
+    ports(&request.publish)?;
+    labels("labels", &request.labels)?;
+    labels("constraints.labels", &request.constraints.labels)
+}
+
+fn words(command: &[String]) -> Result<(), Problem> {
+    let bytes: usize = command.iter().map(String::len).sum();
+    match command.first() {
+        None => Err(invalid("command", "an empty command cannot be run; leave it out for the image's own init")),
+        Some(first) if first.is_empty() => Err(invalid("command[0]", "the program's name is empty")),
+        Some(_) if command.len() > MAX_COMMAND_WORDS || bytes > MAX_COMMAND_BYTES => {
+            Err(invalid("command", format!("more than {MAX_COMMAND_WORDS} words or {MAX_COMMAND_BYTES} bytes")))
+        }
+        Some(_) => match command.iter().position(|word| word.contains('\0')) {
+            Some(at) => Err(invalid(&format!("command[{at}]"), "a NUL byte cannot be passed to a program")),
+            None => Ok(()),
+        },
+    }
+}
+
+fn environment(env: &BTreeMap<String, String>) -> Result<(), Problem> {
+    if env.len() > MAX_ENV {
+        return Err(invalid("env", format!("more than {MAX_ENV} variables")));
+    }
+    for (key, value) in env {
+        let starts_well = key.bytes().next().is_some_and(|b| b.is_ascii_alphabetic() || b == b'_');
+        let all_allowed = key.bytes().all(|b| b.is_ascii_alphanumeric() || b == b'_');
+        if !starts_well || !all_allowed || key.len() > MAX_LABEL {
+            let detail = format!("'{}' is not a variable name: letters, digits and '_'", shorten(key));
+            return Err(invalid("env", detail));
+        }
+        if value.contains(['\0', '\n']) || value.len() > MAX_ENV_VALUE {
+            let detail = format!("no NUL or line break, and at most {MAX_ENV_VALUE} bytes");
+            return Err(invalid(&format!("env.{key}"), detail));
+        }
+    }
+    Ok(())
+}
+
+fn ports(publish: &[Publish]) -> Result<(), Problem> {
+    if publish.len() > MAX_PUBLISH {
+        return Err(invalid("publish", format!("more than {MAX_PUBLISH} ports")));
+    }
+    for (at, one) in publish.iter().enumerate() {
+        if publish[..at].iter().any(|other| collide(one, other)) {
+            return Err(invalid(&format!("publish[{at}]"), format!("host port {} is there twice", one.host)));
+        }
+    }
+    Ok(())
+}
+
+/// Labels of an object.
+pub fn labels(field: &str, labels: &BTreeMap<String, String>) -> Result<(), Problem> {
+    let fits = |text: &str| text.len() <= MAX_LABEL && !text.chars().any(char::is_control);
+    if labels.len() > MAX_LABELS {
+        return Err(invalid(field, format!("more than {MAX_LABELS} labels")));
+    }
+    match labels.iter().find(|(key, value)| key.is_empty() || !fits(key) || !fits(value)) {
+        Some((key, _)) => {
+            let detail = format!("'{}': 1 to {MAX_LABEL} printable bytes, value at most {MAX_LABEL}", shorten(key));
+            Err(invalid(field, detail))
+        }
+        None => Ok(()),
+    }
+}
+
+/// The text, cut so that an error never carries a caller's novel.
+pub fn shorten(text: &str) -> String {
+    const KEPT: usize = 80;
+    if text.chars().count() <= KEPT { text.to_owned() } else { text.chars().take(KEPT).chain(['…']).collect() }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn refused(edit: impl FnOnce(&mut CreateInstance)) -> (Code, String) {
+        let mut request = CreateInstance::of_image("busybox");
+        edit(&mut request);
+        let problem = name(&request)
+            .and_then(|_| project(&request))
+            .and_then(|_| resources(&request))
+            .and_then(|_| create(&request))
+            .unwrap_err();
+        (problem.code, problem.field.unwrap_or_default())
+    }
+
+    #[test]
+    fn the_smallest_request_is_accepted_as_nano() {
+        let request = CreateInstance::of_image("busybox");
+        assert_eq!(create(&request), Ok(()));
+        assert_eq!(resources(&request).unwrap().0, Some(Size::Nano));
+    }
+
+    #[test]
+    fn every_refusal_names_its_field() {
+        let port = |text: &str| text.parse::<Publish>().unwrap();
+        let cases = [
+            (refused(|r| r.name = Some("No Good".into())), Code::InvalidName, "name"),
+            (refused(|r| r.project = Some("other".into())), Code::InvalidField, "project"),
+            (refused(|r| r.kind = InstanceKind::Board), Code::InvalidField, "kind"),
+            (refused(|r| (r.size, r.cpu_millis) = (Some(Size::Nano), Some(100))), Code::InvalidField, "size"),
+            (refused(|r| r.cpu_millis = Some(100)), Code::MissingField, "memory_bytes"),
+            (refused(|r| r.memory_bytes = Some(MemoryBytes::mib(64))), Code::MissingField, "cpu_millis"),
+            (
+                refused(|r| (r.cpu_millis, r.memory_bytes) = (Some(1), Some(MemoryBytes::mib(64)))),
+                Code::InvalidField,
+                "cpu_millis",
+            ),
+            (
+                refused(|r| (r.cpu_millis, r.memory_bytes) = (Some(100), Some(MemoryBytes(1)))),
+                Code::InvalidField,
+                "memory_bytes",
+            ),
+            (refused(|r| r.command = Some(vec![])), Code::InvalidField, "command"),
+            (refused(|r| r.command = Some(vec!["a\0b".into()])), Code::InvalidField, "command[0]"),
+            (refused(|r| r.command = Some(vec!["a".into(); 129])), Code::InvalidField, "command"),
+            (refused(|r| drop(r.env.insert("A B".into(), "x".into()))), Code::InvalidField, "env"),
+            (refused(|r| drop(r.env.insert("A".into(), "x\ny".into()))), Code::InvalidField, "env.A"),
+            (refused(|r| r.publish = vec![port("80:80"), port("80:81")]), Code::InvalidField, "publish[1]"),
+            (refused(|r| drop(r.labels.insert(String::new(), "x".into()))), Code::InvalidField, "labels"),
+        ];
+        for ((code, field), want_code, want_field) in cases {
+            assert_eq!((code, field.as_str()), (want_code, want_field));
+        }
+    }
+}
