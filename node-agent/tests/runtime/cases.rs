@@ -45,6 +45,7 @@ cases![
     starting_twice_is_starting_once,
     a_failed_start_leaves_nothing,
     starting_is_quick,
+    holding_a_container_takes_little_memory,
 ];
 
 async fn a_container_starts_runs_execs_logs_stops_and_is_deleted(rig: &Rig) {
@@ -441,6 +442,25 @@ async fn starting_is_quick(rig: &Rig) {
     times.sort();
     println!("start to exec: median {:?}, worst {:?}", times[10], times[19]);
     assert!(times[10] < Duration::from_millis(60), "{times:?}");
+}
+
+async fn holding_a_container_takes_little_memory(rig: &Rig) {
+    let mut inits = Vec::new();
+    for _ in 0..20 {
+        inits.push(rig.start(&rig.spec(&["sleep", "1000"])).await);
+    }
+    let keeper = rig.runtime.keeper_pid().await.expect("a keeper");
+    let each = inits.iter().map(|pid| anonymous_kib(*pid)).sum::<u64>() / 20;
+    println!("memory of the keeper with 20 containers: {} KiB, of each tiny init: {each} KiB", anonymous_kib(keeper));
+    assert!(each <= 160, "each init holds {each} KiB");
+}
+
+/// Memory in KiB that is not backed by a file (programs and libraries are there once for all), shared pages counted in
+/// parts.
+fn anonymous_kib(pid: u32) -> u64 {
+    let text = fs::read_to_string(format!("/proc/{pid}/smaps_rollup")).expect("smaps_rollup");
+    let line = text.lines().find_map(|line| line.strip_prefix("Pss_Anon:")).expect("Pss_Anon");
+    line.trim().trim_end_matches(" kB").parse().expect("a number")
 }
 
 async fn state_of(runtime: &LinuxRuntime, id: AllocationId) -> ContainerState {

@@ -124,7 +124,7 @@ pub fn join(entry: &Entry) -> Result<(), Failure> {
 }
 
 fn receive_layers(channel: &OwnedFd) -> Result<Layers, Failure> {
-    let message = wire::receive::<Go>(channel, &mut Vec::new()).step(|| "wait for the layers")?;
+    let message = wire::receive::<Go>(channel, &mut [0; wire::MAX_REPORT]).step(|| "wait for the layers")?;
     let mut fds = message.map(|(Go {}, fds)| fds).unwrap_or_default().into_iter();
     match (fds.next(), fds.next()) {
         (Some(lower), Some(writable)) => Ok(Layers { lower, writable }),
@@ -215,7 +215,9 @@ fn execute_command(command: &[String], environment: &[String]) -> Failure {
     let code = if worst == libc::ENOENT { 127 } else { 126 };
     let reason =
         if code == 127 { "not found".to_owned() } else { std::io::Error::from_raw_os_error(worst).to_string() };
-    Failure::Command { code, message: format!("{name}: {reason}") }
+    // A report has a limit, a name has none.
+    let shown: String = name.chars().take(256).collect();
+    Failure::Command { code, message: format!("{shown}: {reason}") }
 }
 
 /// Where a command may be: itself when it has a slash, else in each directory of the environment's `PATH`.

@@ -220,14 +220,13 @@ fn connect(path: &Path) -> io::Result<OwnedFd> {
 
 /// Reads the connection to its end, then lets a new one be made.
 async fn read_all(shared: Arc<Shared>, socket: Arc<AsyncFd<OwnedFd>>) {
-    let mut buffer = Vec::new();
+    let mut buffer = vec![0; wire::MAX_MESSAGE];
     loop {
         let Ok(mut ready) = socket.readable().await else { break };
         match wire::receive::<Message>(socket.get_ref(), &mut buffer) {
             Ok(Some((message, fds))) => dispatch(&shared, message, fds),
             Err(error) if error.kind() == io::ErrorKind::WouldBlock => {
                 ready.clear_ready();
-                buffer = Vec::new();
             }
             Ok(None) => break,
             Err(error) => {

@@ -341,7 +341,7 @@ fn wait_for_exec(channel: &OwnedFd) -> Result<(), Failure> {
     if ready == 0 {
         return Err(Failure::step("wait for the container's first process", &io::ErrorKind::TimedOut.into()));
     }
-    match wire::receive::<Report>(channel, &mut Vec::new()) {
+    match wire::receive::<Report>(channel, &mut [0; wire::MAX_REPORT]) {
         Ok(Some((Report::Failed(failure), _))) => Err(failure),
         Ok(Some((Report::Forked { .. } | Report::Terminal, _)) | None) => Ok(()),
         Err(error) => Err(Failure::step("hear from the container's first process", &error)),

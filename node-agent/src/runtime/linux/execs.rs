@@ -165,7 +165,7 @@ impl Exec {
     /// Reads the channel: a report, or its end, which is the execution.
     fn hear(&mut self) -> Progress {
         let Some(channel) = &self.channel else { return Progress::Waiting };
-        match wire::receive::<Report>(channel, &mut Vec::new()) {
+        match wire::receive::<Report>(channel, &mut [0; wire::MAX_REPORT]) {
             Ok(Some((Report::Forked { pid }, _))) => {
                 self.adopt_process(pid);
                 Progress::Waiting

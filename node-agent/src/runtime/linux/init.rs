@@ -16,6 +16,7 @@ pub fn run(command: i32, program: &Program) -> ! {
     // What `ps` shows of it, instead of the keeper's name.
     let _ = rustix::thread::set_name(c"roost-init");
     give_up_privileges(program);
+    sys::return_free_memory();
     loop {
         match sys::wait_signal() {
             libc::SIGCHLD => {

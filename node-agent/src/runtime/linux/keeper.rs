@@ -52,7 +52,7 @@ pub struct Keeper {
     containers: BTreeMap<AllocationId, Container>,
     execs: Execs,
     waiters: Vec<Waiter>,
-    buffer: Vec<u8>,
+    buffer: Box<[u8]>,
 }
 
 /// What became readable.
@@ -77,7 +77,7 @@ impl Keeper {
             containers: BTreeMap::new(),
             execs: Execs::default(),
             waiters: Vec::new(),
-            buffer: Vec::new(),
+            buffer: vec![0; wire::MAX_MESSAGE].into_boxed_slice(),
         }
     }
 

@@ -23,6 +23,8 @@ use serde::{Deserialize, Serialize};
 pub const VERSION: u32 = 1;
 /// The longest message: 128 KiB, 500 containers in a list. Below the default socket buffer of 208 KiB.
 pub const MAX_MESSAGE: usize = 128 * 1024;
+/// The longest message of a new process to the keeper and back, which carry a failure at most: 8 KiB.
+pub const MAX_REPORT: usize = 8 * 1024;
 /// The most descriptors beside one message: the three ends of a process's pipes.
 const MAX_FDS: usize = 3;
 
@@ -274,8 +276,7 @@ pub fn send<T: Serialize>(socket: impl AsFd, message: &T, fds: &[BorrowedFd<'_>]
 ///
 /// # Errors
 /// `EAGAIN` when there is none yet; `InvalidData` when it is not one of ours.
-pub fn receive<T: DeserializeOwned>(socket: impl AsFd, buffer: &mut Vec<u8>) -> io::Result<Option<(T, Vec<OwnedFd>)>> {
-    buffer.resize(MAX_MESSAGE, 0);
+pub fn receive<T: DeserializeOwned>(socket: impl AsFd, buffer: &mut [u8]) -> io::Result<Option<(T, Vec<OwnedFd>)>> {
     let mut space = [MaybeUninit::uninit(); rustix::cmsg_space!(ScmRights(MAX_FDS))];
     let mut control = RecvAncillaryBuffer::new(&mut space);
     let got = rustix::net::recvmsg(socket, &mut [IoSliceMut::new(buffer)], &mut control, RecvFlags::CMSG_CLOEXEC)?;
