@@ -452,7 +452,8 @@ async fn holding_a_container_takes_little_memory(rig: &Rig) {
     let keeper = rig.runtime.keeper_pid().await.expect("a keeper");
     let each = inits.iter().map(|pid| anonymous_kib(*pid)).sum::<u64>() / 20;
     println!("memory of the keeper with 20 containers: {} KiB, of each tiny init: {each} KiB", anonymous_kib(keeper));
-    assert!(each <= 160, "each init holds {each} KiB");
+    // A debug build; one message buffer that is not given back would be 128 KiB more.
+    assert!(each <= 224, "each init holds {each} KiB");
 }
 
 /// Memory in KiB that is not backed by a file (programs and libraries are there once for all), shared pages counted in
