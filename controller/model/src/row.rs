@@ -186,6 +186,7 @@ impl Kind {
 /// A durable row.
 #[derive(Clone, PartialEq, Debug)]
 #[expect(missing_docs, reason = "each variant wraps the type of its name")]
+#[expect(clippy::large_enum_variant, reason = "rows live for one commit; a box each would cost more than it saves")]
 pub enum Row {
     Meta(MetaRow),
     Image(Image),
@@ -265,6 +266,7 @@ impl Row {
 
 /// One durable change.
 #[derive(Clone, PartialEq, Debug)]
+#[expect(clippy::large_enum_variant, reason = "as for `Row`")]
 pub enum Change {
     /// Store the row in place of what has its kind and key.
     Put(Row),

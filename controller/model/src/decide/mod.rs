@@ -69,7 +69,7 @@ fn execute(draft: &mut Draft, command: &Command) -> Result<Reply, Problem> {
                 *operation,
                 *node,
                 *action,
-                outcome.as_ref().map(|()| ()).map_err(String::as_str),
+                outcome.as_ref().copied().map_err(String::as_str),
             );
             Ok(Reply::Done)
         }

@@ -28,10 +28,8 @@ pub fn cancel(draft: &mut Draft, id: OperationId) -> Result<Reply, Problem> {
             ));
         }
     };
-    if row.kind == OperationKind::NodeDrain {
-        if let Some(node) = row.resource.strip_prefix("/v1/nodes/").and_then(|id| id.parse().ok()) {
-            super::nodes::end_drain(draft, node);
-        }
+    if let Some(node) = row.resource.strip_prefix("/v1/nodes/").and_then(|id| id.parse().ok()) {
+        super::nodes::end_drain(draft, node);
     }
     draft.edit_operation(id, |operation| operation.status = OperationStatus::Cancelled);
     if let Some(instance) = undo {
