@@ -129,6 +129,11 @@ pub struct Connection {
 }
 
 impl Connection {
+    /// The other side has not closed it while it was idle.
+    pub fn is_open(&self) -> bool {
+        !self.sender.is_closed()
+    }
+
     /// Sends `request` and waits at most `limit` for the head of the answer.
     pub async fn send(
         &mut self,

@@ -65,7 +65,8 @@ pub fn inet_rules(plan: &FirewallPlan, controller: Option<Ipv4Addr>) -> String {
     );
     let mut forward = Vec::new();
     if let Some(controller) = controller {
-        forward.push(format!("iifname \"{BRIDGE}\" ip daddr {controller} drop"));
+        // What the controller's host asked for itself is answered; what an instance begins is not.
+        forward.push(format!("iifname \"{BRIDGE}\" ip daddr {controller} ct direction original drop"));
     }
     chain(&mut text, "forward", "type filter hook forward priority filter; policy accept;", &forward);
     chain(

@@ -233,7 +233,7 @@ impl Lane {
         let body = serde_json::to_vec(request)?;
         let request_head = controller.request(Method::POST, "/agent/v1/sync").header(CONTENT_TYPE, "application/json");
         let http = request_head.body(Full::new(Bytes::from(body))).map_err(|e| SyncError::Body(e.into()))?;
-        let mut connection = match self.connection.take() {
+        let mut connection = match self.connection.take().filter(Connection::is_open) {
             Some(connection) => connection,
             None => controller.connect().await?,
         };

@@ -97,7 +97,7 @@ pub enum Command {
         operation: OperationId,
     },
 
-    /// Make a node known; nothing happens when it is.
+    /// Make a node known; one that is known only takes over the slot that `rack.yaml` has for it.
     RegisterNode {
         /// Its name.
         name: Name,

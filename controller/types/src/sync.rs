@@ -27,7 +27,8 @@ pub struct SyncRequest {
     pub boot_id: String,
     /// Random, new with every start of the agent.
     pub agent_id: String,
-    /// Grows by one with every request of this agent; an older one that arrives late is dropped.
+    /// Grows by one with every request of this agent. Of two requests that carry news (facts, allocations, `gone`), the
+    /// older one that arrives late is dropped; polls without news may overtake them.
     pub seq: u64,
     /// How long the controller may hold the answer; 0 for a report.
     pub wait_ms: u32,

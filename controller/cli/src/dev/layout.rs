@@ -6,8 +6,11 @@ use std::path::{Path, PathBuf};
 use roost_types::rack::ProbeId;
 use roost_types::{Name, Slot};
 
-/// Boards that fit on a shelf before shelves get longer.
-const SHELF: u16 = 6;
+/// Boards that fit on a shelf before another shelf is used.
+const SHELF: u16 = 4;
+/// Shelves at least, where there are boards for them: with half of the boards on one shelf, heating it would look like a
+/// cooling failure of the whole rack, and the brake would keep everything where it is.
+const FEWEST_SHELVES: u16 = 3;
 /// Shelves at most: a hub has eight probes.
 const SHELVES: u16 = 8;
 /// The first board's last octet.
@@ -125,7 +128,8 @@ impl Layout {
 
     /// Boards on one shelf.
     fn shelf_length(&self) -> u16 {
-        SHELF.max(self.boards.div_ceil(SHELVES))
+        let shelves = self.boards.div_ceil(SHELF).clamp(FEWEST_SHELVES, SHELVES);
+        self.boards.div_ceil(shelves).max(1)
     }
 
     /// Number of shelves.
@@ -186,7 +190,7 @@ mod tests {
         let plans = layout(7, 12).plans();
         let last = &plans[11];
         assert_eq!((last.name.as_str(), last.netns.as_str(), last.veth.as_str()), ("n12", "roost-7-n12", "rv7n12"));
-        assert_eq!((last.address.to_string(), last.slot.to_string()), ("10.66.7.21".into(), "r1/2/6".into()));
+        assert_eq!((last.address.to_string(), last.slot.to_string()), ("10.66.7.21".into(), "r1/3/4".into()));
         assert_eq!(last.cgroup, "roost-dev/7/n12");
         assert_eq!(layout(7, 12).probe(1).to_string(), "hub0:2");
     }

@@ -64,13 +64,7 @@ fn execute(draft: &mut Draft, command: &Command) -> Result<Reply, Problem> {
         Command::DeleteNode { node } => nodes::delete(draft, node),
         Command::BeginPower { node, action } => nodes::begin_power(draft, node, *action),
         Command::FinishPower { operation, node, action, outcome } => {
-            nodes::finish_power(
-                draft,
-                *operation,
-                *node,
-                *action,
-                outcome.as_ref().copied().map_err(String::as_str),
-            );
+            nodes::finish_power(draft, *operation, *node, *action, outcome.as_ref().copied().map_err(String::as_str));
             Ok(Reply::Done)
         }
         Command::Sync { node, request } => sync::sync(draft, *node, request),

@@ -27,6 +27,7 @@ pub fn resource(id: NodeId) -> String {
 
 pub fn register(draft: &mut Draft, name: &Name) -> Result<Reply, Problem> {
     if let Some(id) = draft.cluster.node_names.get(name).copied() {
+        stand_where_the_rack_says(draft, id, name);
         return Ok(Reply::Node(id));
     }
     let network = draft.cluster.config.network;
@@ -55,6 +56,15 @@ pub fn register(draft: &mut Draft, name: &Name) -> Result<Reply, Problem> {
     draft.cluster.live.insert(id, Arc::new(NodeLive::unheard(draft.now)));
     draft.event(EventKind::NodeJoined, subject(name), format!("node {name} is known"));
     Ok(Reply::Node(id))
+}
+
+/// `rack.yaml` says where the nodes it names stand, also after it was changed.
+fn stand_where_the_rack_says(draft: &mut Draft, id: NodeId, name: &Name) {
+    let slot = draft.cluster.config.rack.nodes.get(name).cloned();
+    let known = draft.cluster.nodes.get(&id).and_then(|node| node.slot.clone());
+    if slot.is_some() && slot != known {
+        draft.edit_node(id, |node| node.slot = slot);
+    }
 }
 
 pub fn patch(draft: &mut Draft, reference: &str, patch: &PatchNode, if_match: Option<u64>) -> Result<Reply, Problem> {

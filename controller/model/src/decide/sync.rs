@@ -40,6 +40,11 @@ pub fn sync(draft: &mut Draft, id: NodeId, request: &SyncRequest) -> Result<Repl
     Ok(Reply::Synced { stale: false, want_full: false, gone })
 }
 
+/// Only news has an order that matters. Polls travel on a connection of their own and may overtake it.
+fn carries_news(request: &SyncRequest) -> bool {
+    request.full || request.facts.is_some() || !request.allocations.is_empty() || !request.gone.is_empty()
+}
+
 struct Heard {
     stale: bool,
     want_full: bool,
@@ -52,7 +57,7 @@ fn hear(draft: &mut Draft, row: &NodeRow, request: &SyncRequest) -> Heard {
         draft.edit_live(row.id, |live| (live.agent_id.clone(), live.boot_id.clone(), live.last_seq, live.status));
     let (agent_id, boot_id, last_seq, status) = known;
     let same_agent = agent_id == request.agent_id;
-    if same_agent && request.seq <= last_seq {
+    if same_agent && carries_news(request) && request.seq <= last_seq {
         return Heard { stale: true, want_full: false };
     }
     let want_full = !same_agent && !request.full || row.facts.is_none() && request.facts.is_none();
@@ -64,7 +69,9 @@ fn hear(draft: &mut Draft, row: &NodeRow, request: &SyncRequest) -> Heard {
         }
         live.agent_id.clone_from(&request.agent_id);
         live.boot_id.clone_from(&request.boot_id);
-        live.last_seq = request.seq;
+        if carries_news(request) {
+            live.last_seq = request.seq;
+        }
         live.applied_generation = request.applied_generation;
         if let Some(vitals) = &request.vitals {
             live.heat.observe_vitals(now, vitals.soc, vitals.soc_trip, vitals.load);
