@@ -7,9 +7,9 @@ use std::path::Path;
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::{Duration, Instant};
 
+use roost_heat_model::{Air, Hold};
 use roost_types::{MilliCelsius, MilliPercent, Name};
 
-use super::air::{Air, Hold};
 use super::boards::Boards;
 use super::hub::{Feeling, Hub};
 use super::layout::{BoardPlan, Layout};

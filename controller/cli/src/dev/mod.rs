@@ -19,7 +19,6 @@
 //! | `control` | the socket for `roost dev heat` and its like |
 //! | `clean` | taking everything away |
 
-mod air;
 mod boards;
 mod cgroup;
 pub mod child;
