@@ -7,7 +7,7 @@ use roost_types::{MemoryBytes, Placement, Timestamp};
 
 use crate::candidate::{Candidate, Request};
 use crate::filter::filter;
-use crate::score::{Scores, score};
+use crate::score::{Scores, score, thousandths};
 
 /// Nodes shown that could take the instance.
 const SHOWN_CANDIDATES: usize = 20;
@@ -51,7 +51,7 @@ pub fn schedule(nodes: &[Candidate<'_>], request: &Request<'_>, now: Timestamp) 
 }
 
 fn shown(total: f64, node: &Candidate<'_>, scores: &Scores) -> ScoredNode {
-    ScoredNode { node: node.name.clone(), total, scores: scores.named() }
+    ScoredNode { node: node.name.clone(), total: thousandths(total), scores: scores.named() }
 }
 
 fn message(scored: &[(f64, &Candidate<'_>, Scores)], filtered_by: &BTreeMap<Filter, u32>, nodes: usize) -> String {

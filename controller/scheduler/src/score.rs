@@ -60,8 +60,14 @@ impl Scores {
     /// Every score by name, as the API shows them.
     #[must_use]
     pub fn named(&self) -> BTreeMap<String, Score> {
-        self.parts().into_iter().map(|(name, score)| (name.to_owned(), score)).collect()
+        let shown = |score: Score| Score { value: thousandths(score.value), ..score };
+        self.parts().into_iter().map(|(name, score)| (name.to_owned(), shown(score))).collect()
     }
+}
+
+/// As precise as a person compares; and it survives being written and read as a decimal.
+pub(crate) fn thousandths(value: f64) -> f64 {
+    (value * 1000.0).round() / 1000.0
 }
 
 /// Scores a node that passed the filters.

@@ -1,0 +1,445 @@
+//! The pure core in a small world: launches, heat, drains, silence and restarts, each told as a story.
+
+mod world;
+
+use roost_model::{Command, Idempotency, Reply, view};
+use roost_types::instance::CreateInstance;
+use roost_types::node::{PatchNode, PowerAction};
+use roost_types::placement::{Constraints, Filter};
+use roost_types::{
+    AllocationReport, AllocationState, Code, Desired, Eligibility, EventKind, InstanceState, MemoryBytes, NodeStatus,
+    OperationStatus, SyncRequest, ThermalState,
+};
+use world::{World, name};
+
+fn events(world: &World, kind: EventKind) -> Vec<String> {
+    let all = world.cluster.events_after(0, usize::MAX);
+    all.iter().filter(|event| event.kind == kind).map(|event| event.message.clone()).collect()
+}
+
+#[test]
+fn a_launch_is_placed_at_once_and_done_when_it_runs() {
+    let mut world = World::new(1);
+    let operation = world.launch_named("web");
+    assert_eq!(world.operation(operation).status, OperationStatus::Running);
+    assert_eq!(world.instance("web").state, InstanceState::Starting);
+    world.run(1);
+    assert_eq!(world.operation(operation).status, OperationStatus::Succeeded);
+    let web = world.instance("web");
+    assert_eq!((web.state, web.desired), (InstanceState::Running, Desired::Running));
+    assert!(web.address.is_some() && web.node.is_some());
+    world.check();
+}
+
+#[test]
+fn stop_start_restart_and_delete_each_end_when_the_node_says_so() {
+    let mut world = World::new(2);
+    world.launch_named("web");
+    world.run(1);
+    for (command, state) in [
+        (Command::StopInstance { instance: "web".into() }, InstanceState::Stopped),
+        (Command::StartInstance { instance: "web".into() }, InstanceState::Running),
+        (Command::RestartInstance { instance: "web".into() }, InstanceState::Running),
+    ] {
+        let Reply::Instance { operation, .. } = world.must(command) else { panic!() };
+        assert!(!world.operation(operation).status.is_final());
+        world.run(1);
+        assert_eq!(world.operation(operation).status, OperationStatus::Succeeded);
+        assert_eq!(world.instance("web").state, state);
+    }
+    let Reply::Instance { operation, .. } = world.must(Command::DeleteInstance { instance: "web".into() }) else {
+        panic!()
+    };
+    world.run(1);
+    assert_eq!(world.operation(operation).status, OperationStatus::Succeeded);
+    assert_eq!(world.cluster.find_instance("web").unwrap_err().code, Code::NotFound);
+    assert!(world.cluster.nodes().all(|node| world.cluster.allocations_on(node.id).next().is_none()));
+}
+
+#[test]
+fn the_same_request_with_the_same_key_launches_once() {
+    let mut world = World::new(3);
+    let request = || Box::new(CreateInstance { name: Some("web".into()), ..CreateInstance::of_image("busybox") });
+    let key = |print: &str| Some(Idempotency { key: "k".into(), fingerprint: print.into() });
+    let first = world.must(Command::CreateInstance { request: request(), idempotency: key("a") });
+    assert_eq!(world.must(Command::CreateInstance { request: request(), idempotency: key("a") }), first);
+    let other = world.ask(Command::CreateInstance { request: request(), idempotency: key("b") }).unwrap_err();
+    assert_eq!(other.code, Code::IdempotencyMismatch);
+    let second = world.ask(Command::CreateInstance { request: request(), idempotency: None }).unwrap_err();
+    assert_eq!((second.code, second.field.as_deref()), (Code::NameTaken, Some("name")));
+}
+
+#[test]
+fn what_no_board_can_hold_is_refused_with_the_dimension() {
+    let mut world = World::new(4);
+    let request = CreateInstance {
+        cpu_millis: Some(100),
+        memory_bytes: Some(MemoryBytes::mib(4096)),
+        ..CreateInstance::of_image("busybox")
+    };
+    let problem = world.launch(request).unwrap_err();
+    assert_eq!((problem.code, problem.field.as_deref()), (Code::TooLarge, Some("memory_bytes")));
+    assert!(problem.detail.contains("928 MiB"), "{}", problem.detail);
+    assert_eq!(world.cluster.instances().count(), 0);
+}
+
+#[test]
+fn a_port_is_refused_only_when_it_is_taken_wherever_it_could_run() {
+    let mut world = World::new(5);
+    let request = |node: Option<&str>| CreateInstance {
+        publish: vec!["8080:80".parse().unwrap()],
+        constraints: Constraints { node: node.map(str::to_owned), ..Constraints::default() },
+        ..CreateInstance::of_image("busybox")
+    };
+    for _ in 0..6 {
+        world.launch(request(None)).unwrap();
+    }
+    let problem = world.launch(request(None)).unwrap_err();
+    assert_eq!((problem.code, problem.field.as_deref()), (Code::PortTaken, Some("publish")));
+    assert_eq!(world.launch(request(Some("n01"))).unwrap_err().code, Code::PortTaken);
+}
+
+#[test]
+fn a_hot_shelf_is_left_one_instance_at_a_time_and_filled_again_when_it_has_cooled() {
+    let mut world = World::new(6);
+    for instance in ["a", "b", "c"] {
+        let constraints = Constraints { node: Some("n01".into()), ..Constraints::default() };
+        let request = CreateInstance {
+            name: Some(instance.into()),
+            constraints: if instance == "c" { Constraints::default() } else { constraints },
+            ..CreateInstance::of_image("busybox")
+        };
+        world.launch(request).unwrap();
+    }
+    world.run(1);
+    let n01 = world.cluster.find_node("n01").unwrap().id;
+    let Reply::Instance { .. } = world.must(Command::DeleteInstance { instance: "b".into() }) else { panic!() };
+    world.run(1);
+    world.launch_named("free");
+    world.run(1);
+    if world.node_of("free") != n01 {
+        world.must(Command::MoveInstance { instance: "free".into(), to: Some("n01".into()) });
+        world.run(1);
+    }
+    assert_eq!(world.node_of("free"), n01);
+    world.inlets[0] = 41;
+    world.run(3);
+    assert_eq!(
+        view::node(&world.cluster, world.cluster.node(n01).unwrap(), world.now).thermal.state,
+        ThermalState::Hot
+    );
+    assert_ne!(world.node_of("free"), n01, "it was free to go to a cooler board");
+    assert_eq!(world.node_of("a"), n01, "its constraint keeps it");
+    let moved = events(&world, EventKind::InstanceMoved);
+    assert!(moved.last().unwrap().contains("inlet 41.0 °C ≥ hot 35.0 °C"), "{moved:?}");
+
+    let constraints = Constraints { node: Some("n02".into()), ..Constraints::default() };
+    let request = CreateInstance { name: Some("late".into()), constraints, ..CreateInstance::of_image("busybox") };
+    let operation = world.launch(request).unwrap();
+    world.run(1);
+    assert_eq!(world.operation(operation).status, OperationStatus::Pending);
+    let why = view::placement(&world.cluster, "late").unwrap();
+    assert_eq!(why.filtered_by.get(&Filter::Thermal), Some(&1));
+    let hot = why.filtered.iter().find(|node| node.filter == Filter::Thermal).unwrap();
+    assert!(hot.detail.contains("41.0 °C") && hot.detail.contains("old"), "{}", hot.detail);
+    world.inlets[0] = 34;
+    world.run(5);
+    assert_eq!(world.instance("late").state, InstanceState::Pending, "34 °C is inside the hysteresis");
+    world.inlets[0] = 24;
+    world.run(5);
+    assert_eq!(world.instance("late").state, InstanceState::Running);
+    world.check();
+}
+
+#[test]
+fn half_of_the_rack_hot_at_once_is_a_cooling_failure_and_moves_nothing() {
+    let mut world = World::new(7);
+    world.launch_named("web");
+    world.run(1);
+    let before = world.node_of("web");
+    world.inlets = [41, 41, 24];
+    world.run(3);
+    assert_eq!(world.node_of("web"), before);
+    assert_eq!(events(&world, EventKind::BrakeEngaged).len(), 1);
+    assert!(world.cluster.alerts().any(|alert| alert.key == "rack/heat" && alert.resolved_at.is_none()));
+}
+
+#[test]
+fn a_lost_hub_makes_every_zone_unknown_and_boards_are_judged_by_their_own_soc() {
+    let mut world = World::new(8);
+    world.must(Command::HubLost { hub: name("hub0"), reason: "the line closed".into() });
+    world.must(Command::Tick);
+    let rack = view::rack(&world.cluster, world.now);
+    assert!(rack.zones.iter().all(|zone| zone.thermal == ThermalState::Unknown && zone.temperature.is_none()));
+    assert_eq!(events(&world, EventKind::HubDisconnected).len(), 1);
+    world.launch_named("web");
+    assert!(world.instance("web").node.is_some());
+}
+
+#[test]
+fn a_moving_instance_never_has_two_allocations_that_may_run() {
+    let mut world = World::new(9);
+    world.launch_named("web");
+    world.run(1);
+    let from = world.node_of("web");
+    world.boards.get_mut(&from).unwrap().held = true;
+    world.must(Command::MoveInstance { instance: "web".into(), to: None });
+    for _ in 0..4 {
+        world.run(1);
+        world.check();
+        assert_eq!(world.instance("web").state, InstanceState::Stopping, "the old node has not stopped it yet");
+    }
+    world.boards.get_mut(&from).unwrap().held = false;
+    world.run(2);
+    world.check();
+    assert_eq!(world.instance("web").state, InstanceState::Running);
+    assert_ne!(world.node_of("web"), from);
+    assert!(world.cluster.allocations_on(from).next().is_none(), "nothing is left on the old node");
+}
+
+#[test]
+fn a_silent_node_is_unreachable_then_down_and_keeps_what_it_has() {
+    let mut world = World::new(10);
+    world.launch_named("web");
+    world.run(1);
+    let node = world.node_of("web");
+    world.boards.get_mut(&node).unwrap().powered = false;
+    world.run(6);
+    assert_eq!(world.instance("web").state, InstanceState::Unreachable);
+    assert_eq!(world.cluster.live(node).unwrap().status, NodeStatus::Unreachable);
+    world.run(30);
+    assert_eq!(world.cluster.live(node).unwrap().status, NodeStatus::Down);
+    assert_eq!(world.node_of("web"), node, "unknown is not dead");
+    world.boards.get_mut(&node).unwrap().powered = true;
+    world.run(1);
+    assert_eq!(world.instance("web").state, InstanceState::Running);
+}
+
+#[test]
+fn a_confirmed_power_cut_moves_what_the_node_had_and_its_return_cleans_up() {
+    let mut world = World::new(11);
+    world.launch_named("web");
+    world.run(1);
+    let node = world.node_of("web");
+    world.boards.get_mut(&node).unwrap().powered = false;
+    let begin = Command::BeginPower { node: node.to_string(), action: PowerAction::Off };
+    let Reply::NodeOperation { operation, .. } = world.must(begin) else { panic!() };
+    world.must(Command::FinishPower { operation, node, action: PowerAction::Off, outcome: Ok(()) });
+    world.run(1);
+    assert_ne!(world.node_of("web"), node);
+    assert_eq!(world.instance("web").state, InstanceState::Running);
+    world.boards.get_mut(&node).unwrap().powered = true;
+    world.introduce(node);
+    world.run(1);
+    world.check();
+    assert!(world.cluster.allocations_on(node).next().is_none(), "the stale allocation is gone");
+}
+
+#[test]
+fn most_nodes_silent_at_once_moves_nothing() {
+    let mut world = World::new(12);
+    let mut request = CreateInstance::of_image("busybox");
+    request.name = Some("web".into());
+    request.node_loss = roost_types::NodeLossPolicy::Replace;
+    world.launch(request).unwrap();
+    world.run(1);
+    let node = world.node_of("web");
+    for board in world.boards.values_mut().take(4) {
+        board.powered = false;
+    }
+    world.boards.get_mut(&node).unwrap().powered = false;
+    world.run(40);
+    assert_eq!(world.node_of("web"), node);
+    assert_eq!(events(&world, EventKind::BrakeEngaged).len(), 1);
+}
+
+#[test]
+fn a_report_of_an_older_wish_or_of_a_foreign_allocation_is_dropped() {
+    let mut world = World::new(13);
+    world.launch_named("web");
+    world.run(1);
+    let node = world.node_of("web");
+    let allocation = world.instance("web").allocation.unwrap();
+    world.boards.get_mut(&node).unwrap().held = true;
+    world.must(Command::StopInstance { instance: "web".into() });
+    let report = |generation, state| AllocationReport {
+        id: allocation,
+        generation,
+        state,
+        reason: "late".into(),
+        restarts: 9,
+        started_at: None,
+        exit: None,
+    };
+    let request = |world: &World, id, seq, report| SyncRequest {
+        agent_id: world.cluster.live(id).unwrap().agent_id.clone(),
+        boot_id: world.cluster.live(id).unwrap().boot_id.clone(),
+        seq,
+        allocations: vec![report],
+        ..SyncRequest::default()
+    };
+    let stale = request(&world, node, 10_000, report(1, AllocationState::Failed));
+    world.must(Command::Sync { node, request: Box::new(stale) });
+    assert_eq!(world.instance("web").state, InstanceState::Stopping);
+    let other = *world.boards.keys().find(|id| **id != node).unwrap();
+    let foreign = request(&world, other, 10_000, report(u64::MAX, AllocationState::Failed));
+    world.must(Command::Sync { node: other, request: Box::new(foreign) });
+    assert_eq!(world.instance("web").state, InstanceState::Stopping);
+    let late = request(&world, node, 9_999, report(u64::MAX, AllocationState::Failed));
+    let Reply::Synced { stale, .. } = world.must(Command::Sync { node, request: Box::new(late) }) else { panic!() };
+    assert!(stale, "an older request that arrives late is dropped");
+}
+
+#[test]
+fn a_drain_empties_a_node_and_leaves_it_cordoned() {
+    let mut world = World::new(14);
+    for instance in ["a", "b", "c"] {
+        world.launch_named(instance);
+    }
+    world.run(1);
+    let node = world.node_of("a");
+    let Reply::NodeOperation { operation, .. } = world.must(Command::DrainNode { node: node.to_string() }) else {
+        panic!()
+    };
+    world.run(6);
+    assert_eq!(world.operation(operation).status, OperationStatus::Succeeded);
+    assert!(world.cluster.allocations_on(node).next().is_none());
+    assert_eq!(world.cluster.node(node).unwrap().eligibility, Eligibility::Cordoned);
+    let patch = PatchNode { eligibility: Some(Eligibility::Eligible), ..PatchNode::default() };
+    world.must(Command::PatchNode { node: node.to_string(), patch, if_match: None });
+    assert_eq!(world.cluster.node(node).unwrap().eligibility, Eligibility::Eligible);
+}
+
+#[test]
+fn a_restarted_controller_knows_everything_durable_and_restarts_nothing() {
+    let mut world = World::new(15);
+    world.launch_named("web");
+    world.run(1);
+    let before = world.instance("web");
+    world.restart_controller();
+    world.run(2);
+    let after = world.instance("web");
+    assert_eq!((after.id, after.node, after.started_at), (before.id, before.node, before.started_at));
+    assert_eq!(after.state, InstanceState::Running);
+}
+
+mod simulation {
+    //! Any order of what can happen keeps the invariants, and when it stops, what is wanted becomes what is.
+
+    use super::*;
+    use proptest::prelude::*;
+
+    #[derive(Clone, Debug)]
+    enum Act {
+        Launch(u8),
+        Stop(u8),
+        Start(u8),
+        Restart(u8),
+        Delete(u8),
+        Move(u8),
+        Power(u8, bool),
+        Hold(u8, bool),
+        Heat(u8, i32),
+        Drain(u8),
+        RestartController,
+        Pass(u8),
+    }
+
+    fn act() -> impl Strategy<Value = Act> {
+        prop_oneof![
+            3 => (0..8u8).prop_map(Act::Launch),
+            1 => (0..8u8).prop_map(Act::Stop),
+            1 => (0..8u8).prop_map(Act::Start),
+            1 => (0..8u8).prop_map(Act::Restart),
+            1 => (0..8u8).prop_map(Act::Delete),
+            2 => (0..8u8).prop_map(Act::Move),
+            2 => (0..6u8, any::<bool>()).prop_map(|(n, on)| Act::Power(n, on)),
+            2 => (0..6u8, any::<bool>()).prop_map(|(n, held)| Act::Hold(n, held)),
+            2 => (0..3u8, 20..50i32).prop_map(|(zone, celsius)| Act::Heat(zone, celsius)),
+            1 => (0..6u8).prop_map(Act::Drain),
+            1 => Just(Act::RestartController),
+            4 => (1..12u8).prop_map(Act::Pass),
+        ]
+    }
+
+    fn perform(world: &mut World, act: &Act) {
+        let board = |world: &World, n: u8| *world.boards.keys().nth(usize::from(n)).unwrap();
+        let instance = |n: u8| format!("i{n}");
+        // A refusal is a good answer: what was asked may not fit the present state.
+        let _ = match act {
+            Act::Launch(n) => {
+                let request = CreateInstance { name: Some(instance(*n)), ..CreateInstance::of_image("busybox") };
+                world.launch(request).map(|_| Reply::Done)
+            }
+            Act::Stop(n) => world.ask(Command::StopInstance { instance: instance(*n) }),
+            Act::Start(n) => world.ask(Command::StartInstance { instance: instance(*n) }),
+            Act::Restart(n) => world.ask(Command::RestartInstance { instance: instance(*n) }),
+            Act::Delete(n) => world.ask(Command::DeleteInstance { instance: instance(*n) }),
+            Act::Move(n) => world.ask(Command::MoveInstance { instance: instance(*n), to: None }),
+            Act::Drain(n) => world.ask(Command::DrainNode { node: board(world, *n).to_string() }),
+            Act::Power(n, on) => {
+                let id = board(world, *n);
+                world.boards.get_mut(&id).unwrap().powered = *on;
+                Ok(Reply::Done)
+            }
+            Act::Hold(n, held) => {
+                let id = board(world, *n);
+                world.boards.get_mut(&id).unwrap().held = *held;
+                Ok(Reply::Done)
+            }
+            Act::Heat(zone, celsius) => {
+                world.inlets[usize::from(*zone)] = *celsius;
+                Ok(Reply::Done)
+            }
+            Act::RestartController => {
+                world.restart_controller();
+                Ok(Reply::Done)
+            }
+            Act::Pass(seconds) => {
+                world.run(i64::from(*seconds));
+                Ok(Reply::Done)
+            }
+        };
+    }
+
+    /// Seeds of one run; `cargo xtask test --soak` asks for the full figure.
+    fn cases() -> u32 {
+        if std::env::var_os("ROOST_SOAK").is_some() { 10_000 } else { 96 }
+    }
+
+    proptest! {
+        #![proptest_config(ProptestConfig { cases: cases(), failure_persistence: None, ..ProptestConfig::default() })]
+
+        #[test]
+        fn invariants_hold_and_wishes_come_true(seed in any::<u64>(), acts in prop::collection::vec(act(), 1..40)) {
+            let mut world = World::new(seed);
+            for act in &acts {
+                perform(&mut world, act);
+                world.check();
+            }
+            for board in world.boards.values_mut() {
+                (board.powered, board.held) = (true, false);
+            }
+            world.inlets = [24; 3];
+            world.run(90);
+            let nodes: Vec<_> = world.cluster.nodes().map(|node| node.id).collect();
+            for node in nodes {
+                let patch = PatchNode { eligibility: Some(Eligibility::Eligible), ..PatchNode::default() };
+                world.must(Command::PatchNode { node: node.to_string(), patch, if_match: None });
+            }
+            world.run(30);
+            world.check();
+            for row in world.cluster.instances() {
+                let shown = view::instance(&world.cluster, row);
+                let wanted = match row.desired {
+                    Desired::Running => InstanceState::Running,
+                    Desired::Stopped => InstanceState::Stopped,
+                    Desired::Deleted => panic!("{} should be gone", row.name),
+                };
+                prop_assert_eq!(shown.state, wanted, "{}: {}", shown.name, shown.state_reason);
+            }
+            let open = world.cluster.operations().filter(|operation| !operation.status.is_final()).count();
+            prop_assert_eq!(open, 0, "an operation never ended");
+        }
+    }
+}
