@@ -8,26 +8,33 @@ const LOAD_RISE: f64 = 25.0;
 const IDLE_BOUNDS: (f64, f64) = (0.0, 50.0);
 /// As above, of the part that load adds.
 const LOAD_BOUNDS: (f64, f64) = (0.0, 60.0);
-/// How slowly the past is forgotten: 0.998 a sample of 2 s remembers about a quarter of an hour.
-const FORGETTING: f64 = 0.998;
+/// Variance of one measured rise, in °C²: what a probe, a SoC's sensor and a draught add.
+const NOISE: f64 = 1.0;
+/// How much a board is believed to change from one sample to the next, in °C²: dust settles, fans age. The past fades
+/// over about √(NOISE / DRIFT) ≈ 220 samples, some minutes. (Forgetting by a factor instead would, under constant load,
+/// inflate what cannot be seen until it had to be stopped, and then stop learning what can.)
+const DRIFT: f64 = 2e-5;
 /// Uncertainty at the start, in °C².
 const START_VARIANCE: f64 = 100.0;
-/// Uncertainty never grows past this, so that a long idle time does not make one odd sample count for everything.
-const MAX_VARIANCE: f64 = 400.0;
+/// The uncertainties never grow past this together, in °C²: what is not seen for long is as uncertain as at the start.
+const MAX_VARIANCE: f64 = 2.0 * START_VARIANCE;
+/// After so many samples what was learned is worth more than what was assumed.
+const LEARNED: u32 = 60;
 
-/// The learned rise of one board over its zone's air. Recursive least squares with forgetting (K. J. Åström and
-/// B. Wittenmark, "Adaptive Control", 2nd ed., section 2.2), two parameters, bounded.
+/// The learned rise of one board over its zone's air: recursive least squares of two parameters that drift (a Kalman
+/// filter of a random walk; K. J. Åström and B. Wittenmark, "Adaptive Control", 2nd ed., section 2.2), bounded.
 #[derive(Clone, Copy, PartialEq, Debug)]
 pub struct BoardModel {
     a: f64,
     b: f64,
     /// Covariance: aa, ab, bb.
     p: [f64; 3],
+    samples: u32,
 }
 
 impl Default for BoardModel {
     fn default() -> Self {
-        Self { a: IDLE_RISE, b: LOAD_RISE, p: [START_VARIANCE, 0.0, START_VARIANCE] }
+        Self { a: IDLE_RISE, b: LOAD_RISE, p: [START_VARIANCE, 0.0, START_VARIANCE], samples: 0 }
     }
 }
 
@@ -44,6 +51,12 @@ impl BoardModel {
         self.b
     }
 
+    /// Enough was learned to trust it more than what was assumed of every board.
+    #[must_use]
+    pub fn is_learned(&self) -> bool {
+        self.samples >= LEARNED
+    }
+
     /// Learns from one moment.
     pub fn learn(&mut self, load: f64, rise: f64) {
         if !load.is_finite() || !rise.is_finite() {
@@ -52,13 +65,16 @@ impl BoardModel {
         let x = load.clamp(0.0, 1.0);
         let [aa, ab, bb] = self.p;
         let (pa, pb) = (aa + ab * x, ab + bb * x);
-        let scale = FORGETTING + pa + x * pb;
+        let scale = NOISE + pa + x * pb;
         let (gain_a, gain_b) = (pa / scale, pb / scale);
         let error = rise - self.rise(x);
         self.a = (self.a + gain_a * error).clamp(IDLE_BOUNDS.0, IDLE_BOUNDS.1);
         self.b = (self.b + gain_b * error).clamp(LOAD_BOUNDS.0, LOAD_BOUNDS.1);
-        let shrunk = [aa - gain_a * pa, ab - gain_a * pb, bb - gain_b * pb];
-        self.p = shrunk.map(|v| (v / FORGETTING).clamp(-MAX_VARIANCE, MAX_VARIANCE));
+        let [aa, ab, bb] = [aa - gain_a * pa + DRIFT, ab - gain_a * pb, bb - gain_b * pb + DRIFT];
+        // Scaled as a whole it stays a covariance.
+        let excess = ((aa + bb) / MAX_VARIANCE).max(1.0);
+        self.p = [aa / excess, ab / excess, bb / excess];
+        self.samples = self.samples.saturating_add(1);
     }
 }
 
@@ -75,6 +91,22 @@ mod tests {
         }
         assert!((board.rise(0.0) - 12.0).abs() < 0.5, "{board:?}");
         assert!((board.rise(1.0) - 42.0).abs() < 0.5, "{board:?}");
+    }
+
+    #[test]
+    fn a_day_of_constant_load_leaves_it_able_to_learn() {
+        let mut board = BoardModel::default();
+        for _ in 0..100_000 {
+            board.learn(0.5, 30.0);
+        }
+        assert!((board.rise(0.5) - 30.0).abs() < 0.1, "{board:?}");
+        let [aa, ab, bb] = board.p;
+        assert!(aa >= 0.0 && bb >= 0.0 && aa * bb >= ab * ab, "the covariance is one no more: {board:?}");
+        for step in 0..600 {
+            let load = f64::from(step % 5) / 4.0;
+            board.learn(load, 12.0 + 30.0 * load);
+        }
+        assert!((board.rise(0.0) - 12.0).abs() < 0.5 && (board.rise(1.0) - 42.0).abs() < 0.5, "{board:?}");
     }
 
     #[test]

@@ -13,6 +13,9 @@ use crate::{Transition, ZoneHeat};
 
 /// A board this much hotter than expected in air that is not even warm has a broken fan or a loose heat sink.
 const FAULT_RESIDUAL: f64 = 15.0;
+/// As long as little was learned of a board, it may be this much hotter than boards are assumed to be: more teaches
+/// nothing, it is broken.
+const STRANGER_RESIDUAL: f64 = 30.0;
 
 /// Whether a temperature source is there.
 #[derive(Clone, Copy, PartialEq, Eq, Debug, Default)]
@@ -114,8 +117,10 @@ impl NodeHeat {
         let air = zone.filter(|zone| zone.state() < ThermalState::Hot && zone.age(now).is_some_and(fresh));
         let steady = self.trend.slope().is_some_and(|slope| slope.abs() < 0.05);
         if let (Some((_, soc)), Some(air), true) = (soc, air.and_then(ZoneHeat::inlet), steady) {
+            // A fault must not become the new normal; a better heat sink may.
             let rise = soc.as_f64() - air.as_f64();
-            if (rise - self.board.rise(self.load)).abs() < FAULT_RESIDUAL {
+            let most = if self.board.is_learned() { FAULT_RESIDUAL } else { STRANGER_RESIDUAL };
+            if rise - self.board.rise(self.load) < most {
                 self.board.learn(self.load, rise);
             }
         }
@@ -123,7 +128,8 @@ impl NodeHeat {
 
     /// `T + slope · τ`; a falling temperature is not credited in advance.
     fn project(&self, estimate: MilliCelsius, policy: &Policy) -> MilliCelsius {
-        let slope = self.trend.slope().unwrap_or(0.0).max(0.0);
+        let fastest = f64::from(policy.soc.max_slew) / 1000.0;
+        let slope = self.trend.slope().unwrap_or(0.0).clamp(0.0, fastest);
         MilliCelsius::from_f64(estimate.as_f64() + slope * policy.horizon.as_secs_f64())
     }
 
@@ -297,6 +303,32 @@ mod tests {
         let node = stepped(Some(85), Some(&zone(Timestamp(0), 24)));
         assert!(node.diagnosis().unwrap().contains("fan"), "{:?}", node.diagnosis());
         assert_eq!(stepped(Some(85), Some(&zone(Timestamp(0), 41))).diagnosis(), None);
+    }
+
+    /// A node idle in air of 24 °C for ten minutes, with an SoC of `celsius`.
+    fn idle(celsius: i32) -> NodeHeat {
+        let mut node = NodeHeat::default();
+        for second in 0..600 {
+            let now = Timestamp(second * 1000);
+            node.observe_vitals(now, Some(MilliCelsius::whole(celsius)), None, 0.0);
+            node.step(now, &Policy::default(), None, Some(&zone(now, 24)));
+        }
+        node
+    }
+
+    #[test]
+    fn boards_with_a_good_heat_sink_and_with_none_are_learned_and_a_broken_fan_is_not() {
+        for (soc, estimate) in [(28, 28), (34, 34), (59, 59)] {
+            let learned = idle(soc).estimate().unwrap();
+            assert!((learned.0 - estimate * 1000).abs() < 500, "SoC {soc} °C: {learned}");
+        }
+        let mut node = idle(44);
+        for second in 600..1200 {
+            let now = Timestamp(second * 1000);
+            node.observe_vitals(now, Some(MilliCelsius::whole(82)), None, 0.0);
+            node.step(now, &Policy::default(), None, Some(&zone(now, 24)));
+        }
+        assert!(node.diagnosis().unwrap().starts_with("38.0 °C hotter"), "{:?}", node.diagnosis());
     }
 
     #[test]

@@ -33,8 +33,8 @@ pub struct ZoneHeat {
     state: ThermalState,
     reason: String,
     limits: Option<Limits>,
-    /// The worst-case inlet temperature at the last step.
-    inlet: Option<MilliCelsius>,
+    /// The worst-case inlet temperature at the last step, and what the probe that decided it had said.
+    inlet: Option<(MilliCelsius, ProbeValue)>,
 }
 
 impl ZoneHeat {
@@ -53,9 +53,6 @@ impl ZoneHeat {
             return;
         }
         self.probes.insert(probe.clone(), ProbeValue { at, temperature, humidity, connected: true });
-        if let Some(hottest) = self.measured() {
-            self.trend.feed(at, hottest);
-        }
     }
 
     /// A hub's line closed: what its probes said counts no more.
@@ -72,7 +69,8 @@ impl ZoneHeat {
         self.inlet = self.worst(now, policy);
         let from = self.state;
         let to = match self.inlet {
-            Some(inlet) => {
+            Some((inlet, probe)) => {
+                probe.temperature.into_iter().for_each(|measured| self.trend.feed(probe.at, measured));
                 self.level.feed(now, inlet, &limits, &policy.inlet);
                 self.level.mark()
             }
@@ -89,16 +87,21 @@ impl ZoneHeat {
     fn explain(&self, now: Timestamp, from: ThermalState, to: ThermalState, policy: &Policy) -> String {
         let age = self.age(now).map_or_else(|| "never read".to_owned(), |age| format!("{} old", seconds(age)));
         match (self.inlet, self.limits) {
-            (Some(inlet), Some(limits)) => format!("inlet {}, {age}", compare(inlet, from, to, &limits, &policy.inlet)),
+            (Some((inlet, _)), Some(limits)) => {
+                format!("inlet {}, {age}", compare(inlet, from, to, &limits, &policy.inlet))
+            }
             _ if self.probes.is_empty() => "no probe has been read yet".to_owned(),
             _ => format!("no fresh reading: the last is {age}"),
         }
     }
 
-    /// The hottest good probe's temperature, stale ones at their worst case.
-    fn worst(&self, now: Timestamp, policy: &Policy) -> Option<MilliCelsius> {
-        let connected = self.probes.values().filter(|value| value.connected);
-        connected.filter_map(|value| policy.worst_case(&policy.inlet, value.temperature?, now.since(value.at))).max()
+    /// The probe whose worst case is hottest, among those that are neither lost nor silent.
+    fn worst(&self, now: Timestamp, policy: &Policy) -> Option<(MilliCelsius, ProbeValue)> {
+        let good = self.probes.values().filter(|value| value.connected).filter_map(|value| {
+            let worst = policy.worst_case(&policy.inlet, value.temperature?, now.since(value.at))?;
+            Some((worst, *value))
+        });
+        good.max_by_key(|(worst, value)| (*worst, value.at))
     }
 
     /// The state after the last step.
@@ -128,26 +131,22 @@ impl ZoneHeat {
     /// The inlet temperature at the last step: the hottest good probe's, at its worst case when stale.
     #[must_use]
     pub fn inlet(&self) -> Option<MilliCelsius> {
-        self.inlet
+        self.inlet.map(|(worst, _)| worst)
     }
 
-    /// The hottest temperature as measured, of whatever age; none once its hub is lost.
+    /// The same temperature as it was measured.
     #[must_use]
     pub fn measured(&self) -> Option<MilliCelsius> {
-        self.hottest().and_then(|value| value.temperature)
+        self.inlet.and_then(|(_, probe)| probe.temperature)
     }
 
-    fn hottest(&self) -> Option<&ProbeValue> {
-        self.probes.values().filter(|value| value.connected).max_by_key(|value| (value.temperature, value.at))
-    }
-
-    /// Relative humidity beside the hottest probe.
+    /// Relative humidity beside that probe.
     #[must_use]
     pub fn humidity(&self) -> Option<MilliPercent> {
-        self.hottest().and_then(|value| value.humidity)
+        self.inlet.and_then(|(_, probe)| probe.humidity)
     }
 
-    /// The dew point of the air at the hottest probe.
+    /// The dew point of the air at that probe.
     #[must_use]
     pub fn dew_point(&self) -> Option<MilliCelsius> {
         dew_point(self.measured()?, self.humidity()?)
@@ -236,6 +235,22 @@ mod tests {
         zone.lose_hub(&"hub0".parse().unwrap(), Timestamp(3000));
         let change = zone.step(Timestamp(3000), &Policy::default(), None).unwrap();
         assert_eq!((change.from, change.to), (Nominal, Unknown));
+    }
+
+    #[test]
+    fn a_probe_that_died_hot_no_longer_tells_the_dew_point_beside_one_that_lives() {
+        let (mut zone, policy) = (ZoneHeat::default(), Policy::default());
+        let damp = |zone: &mut ZoneHeat, number, second: i64, celsius| {
+            let humidity = Some(MilliPercent::whole(50));
+            zone.observe(&probe(number), Timestamp(second * 1000), Some(MilliCelsius::whole(celsius)), humidity);
+            zone.step(Timestamp(second * 1000), &policy, None);
+        };
+        damp(&mut zone, 1, 0, 30);
+        damp(&mut zone, 2, 0, 20);
+        assert_eq!(zone.dew_point(), dew_point(MilliCelsius::whole(30), MilliPercent::whole(50)));
+        damp(&mut zone, 2, 11, 20);
+        assert_eq!(zone.measured(), Some(MilliCelsius::whole(20)));
+        assert_eq!(zone.dew_point(), dew_point(MilliCelsius::whole(20), MilliPercent::whole(50)));
     }
 
     #[test]
