@@ -2,6 +2,7 @@
 
 use std::sync::Arc;
 
+use roost_types::allocation::AllocationDesired;
 use roost_types::{
     Desired, Eligibility, EventKind, InstanceId, NodeId, NodeStatus, OperationId, OperationKind, Severity,
     ThermalState, Timestamp,
@@ -11,7 +12,7 @@ use crate::cluster::Cluster;
 use crate::decide::{node_resource, node_subject};
 use crate::draft::Draft;
 use crate::reconcile;
-use crate::row::{InstanceRow, NodeRow};
+use crate::row::{AllocationRow, InstanceRow, NodeRow};
 
 /// From this share of hot nodes on, moving work around would only spread the heat: cooling has failed.
 const BRAKE_SHARE: f64 = 0.5;
@@ -104,13 +105,17 @@ fn has_rested(cluster: &Cluster, row: &InstanceRow, now: Timestamp) -> bool {
     row.moved_at.is_none_or(|at| now.since(at) >= cluster.config.move_cooldown)
 }
 
-/// Drains that an operator asked for: the operation ends when the node is empty.
+/// Nothing of it runs and nobody wants it to: it may stay, with its data, on a node that is being emptied.
+fn rests(allocation: &AllocationRow) -> bool {
+    allocation.spec.desired == AllocationDesired::Stopped && allocation.observed.state.is_settled()
+}
+
+/// Drains that an operator asked for: the operation ends when nothing on the node runs.
 fn asked_for(draft: &mut Draft) {
     let draining = |node: &&Arc<NodeRow>| node.eligibility == Eligibility::Draining;
     let nodes: Vec<NodeRow> = draft.cluster.nodes.values().filter(draining).map(|n| NodeRow::clone(n)).collect();
     for node in nodes {
-        let left = draft.cluster.allocations_on(node.id).count();
-        if left == 0 {
+        if draft.cluster.allocations_on(node.id).all(|allocation| rests(allocation)) {
             finish_drain(draft, &node);
         } else if !is_moving(&draft.cluster) {
             let Some((id, _)) = cheapest(&draft.cluster, &[node.id], draft.now, |_| true) else { continue };
@@ -122,19 +127,20 @@ fn asked_for(draft: &mut Draft) {
 }
 
 fn finish_drain(draft: &mut Draft, node: &NodeRow) {
-    let resource = node_resource(node.id);
-    let is_drain = |id: &&OperationId| {
-        let operation = draft.cluster.operations.get(*id);
-        operation.is_some_and(|op| op.kind == OperationKind::NodeDrain && op.resource == resource)
-    };
-    let operations: Vec<_> = draft.cluster.open_operations.iter().filter(is_drain).copied().collect();
-    for operation in operations {
+    for operation in open_drains(&draft.cluster, node.id) {
         draft.finish(operation, Ok(()));
     }
     crate::decide::end_drain(draft, node.id);
-    draft.event(
-        EventKind::NodeEligibilityChanged,
-        node_subject(&node.name),
-        format!("node {} is empty; it stays cordoned", node.name),
-    );
+    let stay = draft.cluster.allocations_on(node.id).count();
+    let stay = if stay == 0 { String::new() } else { format!(" ({stay} stopped instances stay with their data)") };
+    let message = format!("nothing runs on node {} any more{stay}; it stays cordoned", node.name);
+    draft.event(EventKind::NodeEligibilityChanged, node_subject(&node.name), message);
+}
+
+/// Drains of a node that have not ended.
+pub fn open_drains(cluster: &Cluster, node: NodeId) -> Vec<OperationId> {
+    let on_it = cluster.open_on.get(&node_resource(node)).into_iter().flatten();
+    let is_drain =
+        |id: &&OperationId| cluster.operations.get(*id).is_some_and(|op| op.kind == OperationKind::NodeDrain);
+    on_it.filter(is_drain).copied().collect()
 }

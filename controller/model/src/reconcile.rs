@@ -210,14 +210,13 @@ fn turn_back(draft: &mut Draft, row: &InstanceRow, new: &AllocationRow, from: Al
     want(draft, row.id, AllocationDesired::Running);
 }
 
-/// A move that is no longer wanted: a new allocation that was never released is forgotten, and the old one counts.
+/// A move that is no longer wanted: the old allocation, which has the data, counts again. A new one that had run would
+/// have ended the move.
 fn abandon_move(draft: &mut Draft, row: &InstanceRow) {
     let Some(Move { from, .. }) = row.moving.clone() else { return };
-    let Some(new) = row.allocation.and_then(|id| draft.cluster.allocations.get(&id)).cloned() else { return };
-    if !new.held {
-        return;
+    if let Some(new) = row.allocation {
+        discard(draft, new);
     }
-    discard(draft, new.spec.id);
     draft.edit_instance(row.id, |row| {
         row.allocation = Some(from);
         row.moving = None;

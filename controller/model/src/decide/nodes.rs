@@ -4,7 +4,8 @@ use std::sync::Arc;
 
 use roost_types::node::{PatchNode, PowerAction};
 use roost_types::{
-    Code, Eligibility, EventKind, Name, NodeId, NodeStatus, OperationId, OperationKind, Problem, ThermalState,
+    Code, Eligibility, EventKind, Name, NodeId, NodeStatus, OperationId, OperationKind, OperationStatus, Problem,
+    ThermalState,
 };
 
 use crate::cluster::NodeLive;
@@ -79,6 +80,11 @@ pub fn patch(draft: &mut Draft, reference: &str, patch: &PatchNode, if_match: Op
         node.labels = patch.labels.clone().unwrap_or_else(|| node.labels.clone());
         node.limits = patch.limits.or(node.limits);
     });
+    if patch.eligibility.is_some() {
+        for operation in drain::open_drains(&draft.cluster, row.id) {
+            draft.edit_operation(operation, |operation| operation.status = OperationStatus::Cancelled);
+        }
+    }
     let (kind, what) = match patch.eligibility {
         Some(Eligibility::Eligible) => (EventKind::NodeEligibilityChanged, "may be used"),
         Some(Eligibility::Cordoned | Eligibility::Draining) => {
