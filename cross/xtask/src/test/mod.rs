@@ -1,0 +1,99 @@
+//! `cargo xtask test`: every check and test of the project, in one run.
+//!
+//! One cargo profile and one selection of packages throughout, so that nothing is compiled twice.
+
+mod dashboard;
+mod rack;
+
+use std::process::Command;
+use std::time::Duration;
+
+use anyhow::{Result, ensure};
+use clap::Args;
+
+use crate::step::{Steps, logged};
+use crate::tally::Tally;
+use crate::{apt, purity, repo};
+
+/// A step that builds may meet an empty target directory on a slow machine.
+const LONG: Duration = Duration::from_secs(30 * 60);
+
+/// A step with nothing to build.
+const SHORT: Duration = Duration::from_secs(5 * 60);
+
+/// What may be asked of a test run.
+#[derive(Args)]
+pub struct Options {
+    /// Let the tests that repeat themselves do so for long
+    #[arg(long)]
+    soak: bool,
+}
+
+/// Runs everything; whether all is well.
+///
+/// # Errors
+/// Something the tests need is missing and cannot be installed.
+pub fn run(options: &Options) -> Result<bool> {
+    apt::ensure(apt::FOR_TESTS)?;
+    let mut steps = Steps::default();
+    steps.run("fmt", || Ok(logged("fmt", cargo(options, "fmt").args(["--all", "--check"]), SHORT)?.as_one()));
+    steps.run("clippy", || clippy(options));
+    steps.run("check-pure", check_pure);
+    steps.run("cargo-test", || cargo_test(options));
+    steps.run("firmware", firmware);
+    steps.run("build", || Ok(logged("build", cargo(options, "build").arg("--workspace"), LONG)?.as_one()));
+    steps.run("system", || system(options));
+    steps.run("dashboard", dashboard::run);
+    Ok(steps.finish(std::env::var_os("CI").is_some_and(|ci| ci == "true")))
+}
+
+fn cargo(options: &Options, chore: &str) -> Command {
+    let mut command = repo::cargo();
+    command.arg(chore);
+    if options.soak {
+        command.env("ROOST_SOAK", "1");
+    }
+    command
+}
+
+fn clippy(options: &Options) -> Result<Tally> {
+    let mut command = cargo(options, "clippy");
+    command.args(["--workspace", "--all-targets", "--", "-D", "warnings"]);
+    Ok(logged("clippy", &mut command, LONG)?.as_one())
+}
+
+fn check_pure() -> Result<Tally> {
+    let report = purity::run()?;
+    println!("{report}");
+    Ok(report.tally)
+}
+
+/// Unit tests, documentation's examples, and the tests of single parts with real containers, HTTP and simavr.
+fn cargo_test(options: &Options) -> Result<Tally> {
+    let mut command = cargo(options, "test");
+    command.args(["--workspace", "--exclude", "roost-tests", "--no-fail-fast"]);
+    counted("cargo-test", &mut command)
+}
+
+/// The whole system over HTTP with real containers.
+fn system(options: &Options) -> Result<Tally> {
+    let mut command = cargo(options, "test");
+    command.args(["--package", "roost-tests", "--no-fail-fast"]);
+    counted("system", &mut command)
+}
+
+/// The firmware's headers on this machine against the golden vectors.
+fn firmware() -> Result<Tally> {
+    let build = repo::target_dir().join("xtask/firmware");
+    let mut command = Command::new("make");
+    command.arg("-C").arg(repo::root().join("sensor-firmware")).arg("test");
+    counted("firmware", command.arg(format!("BUILD={}", build.display())))
+}
+
+/// Runs a runner of tests and adds up what it says.
+fn counted(name: &str, command: &mut Command) -> Result<Tally> {
+    let ended = logged(name, command, LONG)?;
+    let tally = Tally::from_output(&ended.output).and_exit(ended.success);
+    ensure!(tally != Tally::default(), "it ran no test");
+    Ok(tally)
+}
