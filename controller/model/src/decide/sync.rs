@@ -1,7 +1,7 @@
 //! What agents say. A report can only speak of the node's own allocations, and an old one is dropped.
 
 use roost_types::{
-    AllocationId, AllocationReport, AllocationState, EventKind, NodeId, NodeStatus, Problem, SyncRequest,
+    AllocationId, AllocationReport, AllocationState, EventKind, NodeFacts, NodeId, NodeStatus, Problem, SyncRequest,
 };
 
 use crate::cluster::not_found;
@@ -95,7 +95,8 @@ fn hear(draft: &mut Draft, row: &NodeRow, request: &SyncRequest) -> Heard {
 
 /// Takes over what the node says of itself; a new address changes the routes of every node.
 fn facts(draft: &mut Draft, row: &NodeRow, request: &SyncRequest) {
-    let Some(facts) = request.facts.as_ref().filter(|facts| row.facts.as_ref() != Some(*facts)) else { return };
+    let is_news = |facts: &&NodeFacts| row.facts.as_ref().is_none_or(|known| differ(known, facts));
+    let Some(facts) = request.facts.as_ref().filter(is_news) else { return };
     let moved = row.facts.as_ref().and_then(|old| old.address) != facts.address;
     draft.edit_node(row.id, |node| node.facts = Some(facts.clone()));
     draft.make_room();
@@ -105,6 +106,13 @@ fn facts(draft: &mut Draft, row: &NodeRow, request: &SyncRequest) {
             draft.touch_node(other);
         }
     }
+}
+
+/// Free disk space changes all the time and is not worth a write until it has changed by a sixteenth.
+fn differ(known: &NodeFacts, told: &NodeFacts) -> bool {
+    let near = known.disk_bytes.0.abs_diff(told.disk_bytes.0) < known.disk_bytes.0 / 16;
+    let rounded = NodeFacts { disk_bytes: if near { known.disk_bytes } else { told.disk_bytes }, ..told.clone() };
+    *known != rounded
 }
 
 /// Takes over what was seen of one allocation, and says whose it is when that changed anything.
