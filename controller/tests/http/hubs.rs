@@ -60,6 +60,18 @@ async fn hub_until(controller: &Controller, what: &str, wanted: impl Fn(&Value) 
     }
 }
 
+/// The first zone, once a tick has taken its probe's reading over.
+async fn zone_with_temperature(controller: &Controller) -> Value {
+    let deadline = Instant::now() + Duration::from_secs(8);
+    loop {
+        let zone = controller.get("/v1/rack").await["zones"][0].clone();
+        if !zone["temperature"].is_null() || Instant::now() > deadline {
+            return zone;
+        }
+        tokio::time::sleep(Duration::from_millis(50)).await;
+    }
+}
+
 #[tokio::test]
 async fn frames_become_readings_and_garbage_only_counts() {
     let link = std::env::temp_dir().join(format!("roost-controller-hub-{}", std::process::id()));
@@ -71,7 +83,7 @@ async fn frames_become_readings_and_garbage_only_counts() {
     hub.reading(2150);
     let shown = hub_until(&controller, "a reading arrives", |hub| hub["probes"][0]["temperature"] == 21.5).await;
     assert_eq!(shown["connected"], true);
-    let zone = controller.get("/v1/rack").await["zones"][0].clone();
+    let zone = zone_with_temperature(&controller).await;
     assert_eq!((zone["temperature"].as_f64(), zone["humidity"].as_f64()), (Some(21.5), Some(40.0)), "{zone}");
 
     let mut wrong = Frame::Reading(Reading { seq: 4, probe: 1, temperature_centi: Some(9900), humidity_centi: None })
