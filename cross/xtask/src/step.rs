@@ -168,3 +168,62 @@ fn children(pid: u32) -> Vec<u32> {
         .flat_map(|list| list.split_whitespace().filter_map(|child| child.parse().ok()).collect::<Vec<u32>>())
         .collect()
 }
+
+#[cfg(test)]
+mod tests {
+    use std::fs;
+    use std::process::Command;
+    use std::time::Duration;
+
+    use super::{Steps, logged};
+    use crate::tally::Tally;
+
+    const AMPLE: Duration = Duration::from_secs(60);
+
+    fn shell(script: &str) -> Command {
+        let mut command = Command::new("sh");
+        command.arg("-c").arg(script);
+        command
+    }
+
+    #[test]
+    fn output_and_errors_are_kept_in_order() {
+        let ended = logged("self-order", &mut shell("echo a; echo b >&2; echo c; exit 3"), AMPLE).expect("runs");
+        assert_eq!((ended.success, ended.output.as_str()), (false, "a\nb\nc\n"));
+    }
+
+    #[test]
+    fn what_hangs_is_killed_with_all_it_started() {
+        let script = "sh -c 'echo $$; sleep 600; true' & wait";
+        let ended = logged("self-hang", &mut shell(script), Duration::from_millis(500));
+        assert!(ended.is_err_and(|error| error.to_string().contains("did not end")));
+        let grandchild = super::read_log("self-hang").expect("its log");
+        let stat = fs::read_to_string(format!("/proc/{}/stat", grandchild.trim())).unwrap_or_default();
+        // Gone, or dead and about to be reaped by whoever inherited it.
+        assert!(stat.is_empty() || stat.contains(") Z"), "{stat}");
+    }
+
+    #[test]
+    fn only_failures_fail_unless_skips_do_too() {
+        let table = [((3, 0, 0), true, true), ((3, 0, 1), true, false), ((3, 1, 0), false, false)];
+        for ((passed, failed, skipped), well, well_in_ci) in table {
+            for (skipping_fails, expected) in [(false, well), (true, well_in_ci)] {
+                let mut steps = Steps::default();
+                steps.run("self", || Ok(Tally { passed, failed, skipped }));
+                assert_eq!(steps.finish(skipping_fails), expected, "{passed} {failed} {skipped} {skipping_fails}");
+            }
+        }
+    }
+
+    #[test]
+    fn a_step_that_cannot_run_is_a_failure_and_the_next_one_runs() {
+        let mut steps = Steps::default();
+        let mut ran = false;
+        steps.run("self", || anyhow::bail!("planted"));
+        steps.run("self", || {
+            ran = true;
+            Ok(Tally::one(true))
+        });
+        assert!(ran && !steps.finish(false));
+    }
+}
