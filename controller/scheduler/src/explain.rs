@@ -1,74 +1,139 @@
 //! The decision with its reasons.
 
+use std::cmp::Ordering;
 use std::collections::BTreeMap;
 
 use roost_types::placement::{Filter, FilteredNode, ScoredNode};
 use roost_types::{MemoryBytes, Placement, Timestamp};
 
 use crate::candidate::{Candidate, Request};
-use crate::filter::filter;
-use crate::score::{Scores, score, thousandths};
+use crate::filter::{Refusal, filter};
+use crate::score::{Scores, score};
 
 /// Nodes shown that could take the instance.
 const SHOWN_CANDIDATES: usize = 20;
 /// Nodes shown that could not.
 const SHOWN_FILTERED: usize = 100;
 
-/// Chooses the best node, ties by name, and says why, or why none.
+/// A node that could take the instance.
+#[derive(Clone, Copy, Debug)]
+pub struct Ranked<'n, 'a> {
+    /// The node.
+    pub node: &'n Candidate<'a>,
+    /// Weighted mean of the scores.
+    pub total: f64,
+    /// Every score.
+    pub scores: Scores,
+}
+
+/// The decision as values: everything an explanation needs, no sentence made yet.
+#[derive(Clone, Debug, Default)]
+pub struct Decision<'n, 'a> {
+    /// Number of nodes looked at.
+    pub evaluated: usize,
+    /// How many of them could take the instance.
+    pub fitting: usize,
+    /// The best of those, best first, ties by name; at most 20.
+    pub ranked: Vec<Ranked<'n, 'a>>,
+    /// How many nodes each filter removed.
+    pub filtered_by: BTreeMap<Filter, u32>,
+    /// The first nodes that could not, in the order given; at most 100.
+    pub filtered: Vec<(&'n Candidate<'a>, Refusal<'a>)>,
+}
+
+/// The best so far: total and node. Their scores are worked out again when the best are known.
+type Best<'n, 'a> = (f64, &'n Candidate<'a>);
+
+/// Chooses the best node, ties by name, and keeps every reason.
 #[must_use]
-pub fn schedule(nodes: &[Candidate<'_>], request: &Request<'_>, now: Timestamp) -> Placement {
-    let mut scored: Vec<(f64, &Candidate<'_>, Scores)> = Vec::new();
-    let mut filtered = Vec::new();
-    let mut filtered_by: BTreeMap<Filter, u32> = BTreeMap::new();
+pub fn decide<'n, 'a>(nodes: &'n [Candidate<'a>], request: &Request<'a>) -> Decision<'n, 'a> {
+    let mut decision = Decision { evaluated: nodes.len(), ..Decision::default() };
+    let mut best = Vec::with_capacity(SHOWN_CANDIDATES);
     for node in nodes {
         match filter(node, request) {
-            Some((by, detail)) => {
-                *filtered_by.entry(by).or_default() += 1;
-                if filtered.len() < SHOWN_FILTERED {
-                    filtered.push(FilteredNode { node: node.name.clone(), filter: by, detail });
+            Some(refusal) => {
+                *decision.filtered_by.entry(refusal.filter()).or_default() += 1;
+                if decision.filtered.len() < SHOWN_FILTERED {
+                    decision.filtered.push((node, refusal));
                 }
             }
             None => {
-                let scores = score(node, request);
-                scored.push((scores.total(), node, scores));
+                decision.fitting += 1;
+                insert(&mut best, (score(node, request).total(), node));
             }
         }
     }
-    scored.sort_by(|(a, left, _), (b, right, _)| b.total_cmp(a).then_with(|| left.name.cmp(right.name)));
-    Placement {
-        node: scored.first().map(|(_, node, _)| node.name.clone()),
-        decided_at: now,
-        message: message(&scored, &filtered_by, nodes.len()),
-        evaluated: u32::try_from(nodes.len()).unwrap_or(u32::MAX),
-        filtered_by,
-        candidates: scored
-            .iter()
-            .take(SHOWN_CANDIDATES)
-            .map(|(total, node, scores)| shown(*total, node, scores))
-            .collect(),
-        filtered,
+    decision.ranked =
+        best.into_iter().map(|(total, node)| Ranked { node, total, scores: score(node, request) }).collect();
+    decision
+}
+
+/// Chooses the best node, ties by name, and says why, or why none.
+#[must_use]
+pub fn schedule(nodes: &[Candidate<'_>], request: &Request<'_>, now: Timestamp) -> Placement {
+    decide(nodes, request).explain(now)
+}
+
+/// Keeps the best few in order: most nodes are worse than the last of them, so this is one comparison for most.
+fn insert<'n, 'a>(best: &mut Vec<Best<'n, 'a>>, new: Best<'n, 'a>) {
+    if best.len() == SHOWN_CANDIDATES {
+        match best.last() {
+            Some(last) if order(&new, last) == Ordering::Less => drop(best.pop()),
+            Some(_) | None => return,
+        }
     }
+    let at = best.partition_point(|kept| order(kept, &new) == Ordering::Less);
+    best.insert(at, new);
 }
 
-fn shown(total: f64, node: &Candidate<'_>, scores: &Scores) -> ScoredNode {
-    ScoredNode { node: node.name.clone(), total: thousandths(total), scores: scores.named() }
+/// `Less` when `a` goes before `b`.
+fn order((a, left): &Best<'_, '_>, (b, right): &Best<'_, '_>) -> Ordering {
+    b.total_cmp(a).then_with(|| left.name.cmp(right.name))
 }
 
-fn message(scored: &[(f64, &Candidate<'_>, Scores)], filtered_by: &BTreeMap<Filter, u32>, nodes: usize) -> String {
-    let Some((total, best, _)) = scored.first() else { return refusal(filtered_by, nodes) };
-    let heat = match best.heat.predicted {
-        Some(predicted) => format!("predicted {predicted}, hot at {}", best.heat.hot),
-        None => "no temperature source".to_owned(),
-    };
-    format!("{} is the best of {} that can take it, score {total:.2}; {heat}", best.name, scored.len())
-}
-
-fn refusal(filtered_by: &BTreeMap<Filter, u32>, nodes: usize) -> String {
-    if nodes == 0 {
-        return "no node has joined yet".to_owned();
+impl Decision<'_, '_> {
+    /// The decision in words, as the API shows it.
+    #[must_use]
+    pub fn explain(&self, now: Timestamp) -> Placement {
+        let shown = |ranked: &Ranked<'_, '_>| ScoredNode {
+            node: ranked.node.name.clone(),
+            total: ranked.total,
+            scores: ranked.scores.named(),
+        };
+        let refused = |(node, refusal): &(&Candidate<'_>, Refusal<'_>)| FilteredNode {
+            node: node.name.clone(),
+            filter: refusal.filter(),
+            detail: refusal.detail(),
+        };
+        Placement {
+            node: self.ranked.first().map(|best| best.node.name.clone()),
+            decided_at: now,
+            message: self.message(),
+            evaluated: u32::try_from(self.evaluated).unwrap_or(u32::MAX),
+            filtered_by: self.filtered_by.clone(),
+            candidates: self.ranked.iter().map(shown).collect(),
+            filtered: self.filtered.iter().map(refused).collect(),
+        }
     }
-    let counts: Vec<String> = filtered_by.iter().map(|(by, count)| format!("{count} by {}", word(*by))).collect();
-    format!("none of {nodes} nodes can take it: {}", counts.join(", "))
+
+    fn message(&self) -> String {
+        let Some(best) = self.ranked.first() else { return self.refusal() };
+        let (node, total) = (best.node, best.total);
+        let heat = match node.heat.predicted {
+            Some(predicted) => format!("predicted {predicted}, hot at {}", node.heat.hot),
+            None => "no temperature source".to_owned(),
+        };
+        format!("{} is the best of {} that can take it, score {total:.2}; {heat}", node.name, self.fitting)
+    }
+
+    fn refusal(&self) -> String {
+        if self.evaluated == 0 {
+            return "no node has joined yet".to_owned();
+        }
+        let count = |(by, count): (&Filter, &u32)| format!("{count} by {}", word(*by));
+        let counts: Vec<String> = self.filtered_by.iter().map(count).collect();
+        format!("none of {} nodes can take it: {}", self.evaluated, counts.join(", "))
+    }
 }
 
 const fn word(filter: Filter) -> &'static str {

@@ -1,82 +1,184 @@
 //! Why a node cannot take an instance: hard rules, the first that applies.
 
 use roost_types::instance::Transport;
+use roost_types::node::Amounts;
 use roost_types::placement::Filter;
-use roost_types::{Eligibility, NodeStatus, NodeUse, Publish, ThermalState};
+use roost_types::size::{Arch, Resources};
+use roost_types::{Eligibility, Name, NodeId, NodeStatus, NodeUse, Publish, ThermalState};
 
 use crate::candidate::{Candidate, Request};
 
-/// The first rule that keeps the node from taking the instance, with its numbers. Order as in [`Filter`].
+/// Why a node cannot take an instance, as values: most are only counted, so the sentence is made when it is shown.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub enum Refusal<'a> {
+    /// The agent does not answer.
+    Status(NodeStatus),
+    /// Keeps what it has.
+    Cordoned,
+    /// Is being emptied.
+    Draining,
+    /// Is handed out whole.
+    Whole,
+    /// Another instruction set than the image's.
+    Arch {
+        /// The image's.
+        image: Arch,
+        /// The node's; none before its first contact.
+        node: Option<Arch>,
+    },
+    /// The instance leaves this node.
+    Left,
+    /// Another node was asked for, by id.
+    NotAsked,
+    /// Another node was asked for, by name or id.
+    WantsNode(&'a str),
+    /// Another instruction set was asked for.
+    WantsArch(Arch),
+    /// A label was asked for.
+    WantsLabel(&'a str, &'a str),
+    /// Hot or critical.
+    Thermal {
+        /// The zone that cools it.
+        zone: Option<&'a Name>,
+        /// With numbers and age.
+        reason: &'a str,
+    },
+    /// It had a temperature source and lost it.
+    SensorLost {
+        /// The zone that cools it.
+        zone: Option<&'a Name>,
+        /// With numbers and age.
+        reason: &'a str,
+    },
+    /// The kernel cannot enforce a limit: the advice that helps.
+    Feature(&'a str),
+    /// This port is published by another instance there.
+    Port(u16),
+    /// Too little cpu is free.
+    Cpu(Resources, Amounts),
+    /// Too little memory is free.
+    Memory(Resources, Amounts),
+    /// Its instance network is full.
+    Address,
+}
+
+impl Refusal<'_> {
+    /// The filter it belongs to.
+    #[must_use]
+    pub const fn filter(&self) -> Filter {
+        match self {
+            Self::Status(_) => Filter::Status,
+            Self::Cordoned | Self::Draining => Filter::Eligibility,
+            Self::Whole => Filter::Use,
+            Self::Arch { .. } => Filter::Arch,
+            Self::Left | Self::NotAsked | Self::WantsNode(_) | Self::WantsArch(_) | Self::WantsLabel(..) => {
+                Filter::Constraint
+            }
+            Self::Thermal { .. } => Filter::Thermal,
+            Self::SensorLost { .. } => Filter::SensorLost,
+            Self::Feature(_) => Filter::Feature,
+            Self::Port(_) => Filter::Port,
+            Self::Cpu(..) => Filter::Cpu,
+            Self::Memory(..) => Filter::Memory,
+            Self::Address => Filter::Address,
+        }
+    }
+
+    /// A sentence with its numbers.
+    #[must_use]
+    pub fn detail(&self) -> String {
+        match self {
+            Self::Status(status) => format!("the node is {}", status.as_str()),
+            Self::Cordoned => "the node is cordoned".to_owned(),
+            Self::Draining => "the node is being emptied".to_owned(),
+            Self::Whole => "the node is handed out whole".to_owned(),
+            Self::Arch { image, node } => {
+                format!("the image is for {image}, the node is {}", node.map_or("unknown", |arch| arch.as_str()))
+            }
+            Self::Left => "the instance leaves this node".to_owned(),
+            Self::NotAsked => "another node was asked for".to_owned(),
+            Self::WantsNode(wanted) => format!("constraint node = {wanted}"),
+            Self::WantsArch(wanted) => format!("constraint arch = {wanted}"),
+            Self::WantsLabel(key, value) => format!("constraint label {key} = {value}"),
+            Self::Thermal { zone, reason } | Self::SensorLost { zone, reason } => match zone {
+                Some(zone) => format!("zone {zone}: {reason}"),
+                None => (*reason).to_owned(),
+            },
+            Self::Feature(advice) => (*advice).to_owned(),
+            Self::Port(port) => format!("port {port} is published by another instance there"),
+            Self::Cpu(wanted, free) => {
+                format!("wants {} m cpu, {} m are free", wanted.cpu_millis, free.cpu_millis)
+            }
+            Self::Memory(wanted, free) => format!("wants {}, {} are free", wanted.memory_bytes, free.memory_bytes),
+            Self::Address => "its instance network is full".to_owned(),
+        }
+    }
+}
+
+/// The first rule that keeps the node from taking the instance. Order as in [`Filter`].
 #[must_use]
-pub fn filter(node: &Candidate<'_>, request: &Request<'_>) -> Option<(Filter, String)> {
+pub fn filter<'a>(node: &Candidate<'a>, request: &Request<'a>) -> Option<Refusal<'a>> {
     reachable(node)
         .or_else(|| usable(node))
         .or_else(|| suitable(node, request))
         .or_else(|| cool(node))
-        .or_else(|| enforceable(node))
+        .or_else(|| node.missing_limit.map(Refusal::Feature))
         .or_else(|| port(node, request))
         .or_else(|| room(node, request))
 }
 
-fn reachable(node: &Candidate<'_>) -> Option<(Filter, String)> {
+fn reachable<'a>(node: &Candidate<'a>) -> Option<Refusal<'a>> {
     match node.status {
         NodeStatus::Ready => None,
-        other => Some((Filter::Status, format!("the node is {}", other.as_str()))),
+        other @ (NodeStatus::Joining | NodeStatus::Unreachable | NodeStatus::Down | NodeStatus::Retired) => {
+            Some(Refusal::Status(other))
+        }
     }
 }
 
-fn usable(node: &Candidate<'_>) -> Option<(Filter, String)> {
+fn usable<'a>(node: &Candidate<'a>) -> Option<Refusal<'a>> {
     match (node.eligibility, node.used_for) {
-        (Eligibility::Cordoned, _) => Some((Filter::Eligibility, "the node is cordoned".to_owned())),
-        (Eligibility::Draining, _) => Some((Filter::Eligibility, "the node is being emptied".to_owned())),
-        (Eligibility::Eligible, NodeUse::Whole) => Some((Filter::Use, "the node is handed out whole".to_owned())),
+        (Eligibility::Cordoned, _) => Some(Refusal::Cordoned),
+        (Eligibility::Draining, _) => Some(Refusal::Draining),
+        (Eligibility::Eligible, NodeUse::Whole) => Some(Refusal::Whole),
         (Eligibility::Eligible, NodeUse::Containers | NodeUse::Idle) => None,
     }
 }
 
-fn suitable(node: &Candidate<'_>, request: &Request<'_>) -> Option<(Filter, String)> {
+fn suitable<'a>(node: &Candidate<'a>, request: &Request<'a>) -> Option<Refusal<'a>> {
     if node.arch != Some(request.arch) {
-        let has = node.arch.map_or("unknown", |arch| arch.as_str());
-        return Some((Filter::Arch, format!("the image is for {}, the node is {has}", request.arch)));
+        return Some(Refusal::Arch { image: request.arch, node: node.arch });
     }
-    let refused = |why: String| Some((Filter::Constraint, why));
     if request.not == Some(node.id) {
-        return refused("the instance leaves this node".to_owned());
+        return Some(Refusal::Left);
     }
     if request.only.is_some_and(|only| only != node.id) {
-        return refused("another node was asked for".to_owned());
+        return Some(Refusal::NotAsked);
     }
     let constraints = request.constraints;
-    let named = |wanted: &String| *wanted == node.name.as_str() || *wanted == node.id.to_string();
-    if let Some(wanted) = constraints.node.as_ref().filter(|wanted| !named(wanted)) {
-        return refused(format!("constraint node = {wanted}"));
+    let is_named = |wanted: &str| wanted == node.name.as_str() || wanted.parse::<NodeId>() == Ok(node.id);
+    if let Some(wanted) = constraints.node.as_deref().filter(|wanted| !is_named(wanted)) {
+        return Some(Refusal::WantsNode(wanted));
     }
     if let Some(arch) = constraints.arch.filter(|arch| Some(*arch) != node.arch) {
-        return refused(format!("constraint arch = {arch}"));
+        return Some(Refusal::WantsArch(arch));
     }
-    match constraints.labels.iter().find(|(key, value)| node.labels.get(*key) != Some(value)) {
-        Some((key, value)) => refused(format!("constraint label {key} = {value}")),
-        None => None,
-    }
+    let missing = constraints.labels.iter().find(|(key, value)| node.labels.get(*key) != Some(value));
+    missing.map(|(key, value)| Refusal::WantsLabel(key, value))
 }
 
-fn cool(node: &Candidate<'_>) -> Option<(Filter, String)> {
-    let zone = node.zone.map(|zone| format!("zone {zone}: ")).unwrap_or_default();
+fn cool<'a>(node: &Candidate<'a>) -> Option<Refusal<'a>> {
+    let (zone, reason) = (node.zone, node.heat.reason);
     match node.heat.state {
-        ThermalState::Hot | ThermalState::Critical => Some((Filter::Thermal, format!("{zone}{}", node.heat.reason))),
-        ThermalState::Unknown if node.heat.lost => Some((Filter::SensorLost, format!("{zone}{}", node.heat.reason))),
+        ThermalState::Hot | ThermalState::Critical => Some(Refusal::Thermal { zone, reason }),
+        ThermalState::Unknown if node.heat.lost => Some(Refusal::SensorLost { zone, reason }),
         ThermalState::Unknown | ThermalState::Nominal | ThermalState::Warm => None,
     }
 }
 
-fn enforceable(node: &Candidate<'_>) -> Option<(Filter, String)> {
-    node.missing_limit.map(|advice| (Filter::Feature, advice.to_owned()))
-}
-
-fn port(node: &Candidate<'_>, request: &Request<'_>) -> Option<(Filter, String)> {
+fn port<'a>(node: &Candidate<'a>, request: &Request<'a>) -> Option<Refusal<'a>> {
     let taken = |wanted: &&Publish| node.ports.iter().any(|held| collide(wanted, held));
-    let wanted = request.publish.iter().find(taken)?;
-    Some((Filter::Port, format!("port {} is published by another instance there", wanted.host)))
+    request.publish.iter().find(taken).map(|wanted| Refusal::Port(wanted.host))
 }
 
 /// Whether two published ports cannot both be on one node.
@@ -89,15 +191,15 @@ pub fn collide(a: &Publish, b: &Publish) -> bool {
     a.host == b.host && same_transport && a.host_ip.zip(b.host_ip).is_none_or(|(a, b)| a == b)
 }
 
-fn room(node: &Candidate<'_>, request: &Request<'_>) -> Option<(Filter, String)> {
+fn room<'a>(node: &Candidate<'a>, request: &Request<'a>) -> Option<Refusal<'a>> {
     let (free, wanted) = (node.free(), request.resources);
     if wanted.cpu_millis > free.cpu_millis {
-        return Some((Filter::Cpu, format!("wants {} m cpu, {} m are free", wanted.cpu_millis, free.cpu_millis)));
+        return Some(Refusal::Cpu(wanted, free));
     }
     if wanted.memory_bytes > free.memory_bytes {
-        return Some((Filter::Memory, format!("wants {}, {} are free", wanted.memory_bytes, free.memory_bytes)));
+        return Some(Refusal::Memory(wanted, free));
     }
-    (node.free_addresses == 0).then(|| (Filter::Address, "its instance network is full".to_owned()))
+    (node.free_addresses == 0).then_some(Refusal::Address)
 }
 
 #[cfg(test)]
@@ -186,22 +288,25 @@ pub(crate) mod tests {
         elsewhere.constraints.node = Some("n02".into());
         let port = ["8080:443".parse().unwrap()];
         let base = || (world.node(), world.request());
+        let told = |node: &Candidate<'_>, request: &Request<'_>| {
+            filter(node, request).map(|refusal| (refusal.filter(), refusal.detail()))
+        };
         let with = |edit: &dyn Fn(&mut Candidate<'_>)| {
             let (mut node, request) = base();
             edit(&mut node);
-            filter(&node, &request)
+            told(&node, &request)
         };
         let cases = [
             (with(&|n| n.status = NodeStatus::Unreachable), Filter::Status, "unreachable"),
             (with(&|n| n.eligibility = Eligibility::Cordoned), Filter::Eligibility, "cordoned"),
             (with(&|n| n.used_for = NodeUse::Whole), Filter::Use, "whole"),
             (with(&|n| n.arch = Some(Arch::Arm64)), Filter::Arch, "armhf"),
-            (filter(&labelled.node(), &labelled.request()), Filter::Constraint, "disk = nvme"),
-            (filter(&elsewhere.node(), &elsewhere.request()), Filter::Constraint, "n02"),
+            (told(&labelled.node(), &labelled.request()), Filter::Constraint, "disk = nvme"),
+            (told(&elsewhere.node(), &elsewhere.request()), Filter::Constraint, "n02"),
             (with(&|n| (n.heat.state, n.heat.reason) = (ThermalState::Hot, "inlet 41.0 °C")), Filter::Thermal, "41.0"),
             (with(&|n| (n.heat.state, n.heat.lost) = (ThermalState::Unknown, true)), Filter::SensorLost, "shelf-1"),
             (with(&|n| n.missing_limit = Some("cgroup_enable=memory")), Filter::Feature, "cgroup_enable=memory"),
-            (filter(&base().0, &Request { publish: &port, ..base().1 }), Filter::Port, "8080"),
+            (told(&base().0, &Request { publish: &port, ..base().1 }), Filter::Port, "8080"),
             (with(&|n| n.allocated.cpu_millis = 3900), Filter::Cpu, "100 m are free"),
             (with(&|n| n.allocated.memory_bytes = MemoryBytes::mib(900)), Filter::Memory, "28 MiB are free"),
             (with(&|n| n.free_addresses = 0), Filter::Address, "full"),

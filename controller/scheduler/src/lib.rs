@@ -15,6 +15,6 @@ mod filter;
 mod score;
 
 pub use candidate::{Candidate, Heat, Request};
-pub use explain::{TooLarge, fits_anywhere, schedule};
-pub use filter::{collide, filter};
+pub use explain::{Decision, Ranked, TooLarge, decide, fits_anywhere, schedule};
+pub use filter::{Refusal, collide, filter};
 pub use score::{Scores, score};

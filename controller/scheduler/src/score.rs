@@ -41,7 +41,11 @@ impl Scores {
     /// The weighted mean.
     #[must_use]
     pub fn total(&self) -> f64 {
-        let sum: f64 = self.parts().iter().map(|(_, score)| score.value * score.weight).sum();
+        let sum = self.thermal * THERMAL
+            + self.spread * SPREAD
+            + self.image * IMAGE
+            + self.sharing * SHARING
+            + self.packing * PACKING;
         sum / (THERMAL + SPREAD + IMAGE + SHARING + PACKING)
     }
 
@@ -74,7 +78,7 @@ pub(crate) fn thousandths(value: f64) -> f64 {
 #[must_use]
 pub fn score(node: &Candidate<'_>, request: &Request<'_>) -> Scores {
     let capacity = node.capacity.memory_bytes.0.max(1);
-    let taken = node.allocated.memory_bytes.0 + request.resources.memory_bytes.0;
+    let taken = node.allocated.memory_bytes.0.saturating_add(request.resources.memory_bytes.0);
     #[expect(clippy::cast_precision_loss, reason = "a share of memory needs no more than 52 bits")]
     let packing = (taken as f64 / capacity as f64).clamp(0.0, 1.0);
     Scores {
