@@ -5,7 +5,12 @@ use std::collections::BTreeMap;
 use roost_scheduler::collide;
 use roost_types::instance::{CreateInstance, InstanceKind};
 use roost_types::size::Resources;
-use roost_types::{Code, DEFAULT_PROJECT, MemoryBytes, Name, Problem, Publish, Size};
+use roost_types::{
+    Code, DEFAULT_PROJECT, Desired, InstanceId, MemoryBytes, Name, OperationId, Problem, Publish, Size, Timestamp,
+};
+
+use crate::cluster::{Cluster, list_or_none};
+use crate::row::InstanceRow;
 
 /// Words in a command.
 const MAX_COMMAND_WORDS: usize = 128;
@@ -53,7 +58,7 @@ pub fn project(request: &CreateInstance) -> Result<Name, Problem> {
 }
 
 /// What the instance is to be given.
-pub fn resources(request: &CreateInstance) -> Result<(Option<Size>, Resources), Problem> {
+fn resources(request: &CreateInstance) -> Result<(Option<Size>, Resources), Problem> {
     match (request.size, request.cpu_millis, request.memory_bytes) {
         (Some(_), Some(_), _) | (Some(_), _, Some(_)) => {
             Err(invalid("size", "give either size, or cpu_millis and memory_bytes, not both"))
@@ -81,8 +86,62 @@ fn custom(cpu_millis: u32, memory_bytes: MemoryBytes) -> Result<Resources, Probl
     Ok(Resources { cpu_millis, memory_bytes, disk_bytes: small.disk_bytes, pids: small.pids })
 }
 
+/// The row of a new instance, if the request can be used.
+pub fn row(
+    cluster: &Cluster,
+    request: &CreateInstance,
+    name: Name,
+    id: InstanceId,
+    created_by: OperationId,
+    now: Timestamp,
+) -> Result<InstanceRow, Problem> {
+    let project = project(request)?;
+    let (size, resources) = resources(request)?;
+    create(request)?;
+    let image = cluster.find_image(&request.image)?;
+    if request.command.is_none() && image.init.is_none() {
+        let detail = format!("image '{}' has no init of its own: give a command to run", request.image);
+        return Err(Problem::new(Code::MissingField, detail).field("command"));
+    }
+    if let Some(node) = &request.constraints.node {
+        cluster.find_node(node).map_err(|_| unknown_node(cluster, node))?;
+    }
+    Ok(InstanceRow {
+        id,
+        name,
+        project,
+        kind: request.kind,
+        image: request.image.clone(),
+        digest: image.digest.clone(),
+        size,
+        resources,
+        command: request.command.clone(),
+        env: request.env.clone(),
+        publish: request.publish.clone(),
+        constraints: request.constraints.clone(),
+        restart: request.restart,
+        node_loss: request.node_loss,
+        labels: request.labels.clone(),
+        desired: Desired::Running,
+        generation: 0,
+        epoch: 1,
+        allocation: None,
+        moving: None,
+        moved_at: None,
+        placement: None,
+        idempotency: None,
+        created_by,
+        created_at: now,
+    })
+}
+
+fn unknown_node(cluster: &Cluster, node: &str) -> Problem {
+    let known: Vec<&str> = cluster.node_names.keys().map(Name::as_str).collect();
+    invalid("constraints.node", format!("there is no node '{}'; there are: {}", shorten(node), list_or_none(&known)))
+}
+
 /// Everything else of a launch request.
-pub fn create(request: &CreateInstance) -> Result<(), Problem> {
+fn create(request: &CreateInstance) -> Result<(), Problem> {
     if request.kind == InstanceKind::Board {
         return Err(invalid("kind", "whole boards are not offered by this release; leave kind out for a container"));
     }

@@ -6,8 +6,8 @@ use roost_types::node::{Node, NodeHeat};
 use roost_types::rack::{Hub, Probe, ProbeId, Quality, RackView, SlotNode, SlotView, Zone, ZoneConfig};
 use roost_types::sync::{DesiredSet, NodeNetwork, PeerRoute};
 use roost_types::{
-    AllocationState, Desired, InstanceState, Name, NodeStatus, NodeUse, OperationId, Placement, Problem, ThermalState,
-    Timestamp,
+    AllocationState, Desired, InstanceId, InstanceState, Name, NodeStatus, NodeUse, OperationId, Placement, Problem,
+    ThermalState, Timestamp,
 };
 
 use crate::cluster::{Cluster, HubLive};
@@ -290,38 +290,9 @@ pub fn placement(cluster: &Cluster, reference: &str) -> Result<Placement, Proble
 /// What the request itself would be refused for.
 pub fn dry_run(cluster: &Cluster, request: &CreateInstance, now: Timestamp) -> Result<Placement, Problem> {
     let name = validate::name(request)?.unwrap_or_else(validate::default_project);
-    let project = validate::project(request)?;
-    let (size, resources) = validate::resources(request)?;
-    validate::create(request)?;
-    let image = cluster.find_image(&request.image)?;
     let nothing = [0; 10];
-    let row = InstanceRow {
-        id: roost_types::InstanceId::mint(0, nothing),
-        name,
-        project,
-        kind: request.kind,
-        image: request.image.clone(),
-        digest: image.digest.clone(),
-        size,
-        resources,
-        command: request.command.clone(),
-        env: request.env.clone(),
-        publish: request.publish.clone(),
-        constraints: request.constraints.clone(),
-        restart: request.restart,
-        node_loss: request.node_loss,
-        labels: request.labels.clone(),
-        desired: Desired::Running,
-        generation: 0,
-        epoch: 1,
-        allocation: None,
-        moving: None,
-        moved_at: None,
-        placement: None,
-        idempotency: None,
-        created_by: OperationId::mint(0, nothing),
-        created_at: now,
-    };
+    let (id, operation) = (InstanceId::mint(0, nothing), OperationId::mint(0, nothing));
+    let row = validate::row(cluster, request, name, id, operation, now)?;
     place::check_possible(cluster, &row)?;
     Ok(place::choose(cluster, &row, None, now))
 }

@@ -33,6 +33,7 @@ pub fn report(
         keep(live, values, now);
     }
     observe(draft, hub, probes);
+    super::tick::zones(draft);
     if connects {
         draft.resolve(&format!("hub/{hub}"));
         draft.event(EventKind::HubConnected, subject(hub), format!("hub {hub} speaks"));
@@ -73,6 +74,7 @@ pub fn lost(draft: &mut Draft, hub: &Name, reason: &str) -> Result<Reply, Proble
             Arc::make_mut(heat).lose_hub(hub, now);
         }
     }
+    super::tick::zones(draft);
     if was {
         let message = format!("hub {hub} is lost: {reason}");
         draft.event(EventKind::HubDisconnected, subject(hub), &message);

@@ -3,7 +3,6 @@
 use roost_types::instance::{CreateInstance, PatchInstance};
 use roost_types::{Code, Desired, EventKind, InstanceId, Name, OperationId, OperationKind, Problem};
 
-use crate::cluster::list_or_none;
 use crate::command::{Idempotency, Reply};
 use crate::draft::Draft;
 use crate::row::{InstanceRow, Row};
@@ -17,51 +16,16 @@ pub fn create(
     if let Some(done) = idempotency.and_then(|idem| repeated(draft, idem)) {
         return done;
     }
-    let chosen = validate::name(request)?;
     let project = validate::project(request)?;
-    let (size, resources) = validate::resources(request)?;
-    validate::create(request)?;
-    let image = draft.cluster.find_image(&request.image)?.clone();
-    if request.command.is_none() && image.init.is_none() {
-        let detail = format!("image '{}' has no init of its own: give a command to run", request.image);
-        return Err(Problem::new(Code::MissingField, detail).field("command"));
-    }
-    if let Some(node) = &request.constraints.node {
-        draft.cluster.find_node(node).map_err(|_| unknown_node(draft, node))?;
-    }
-    let name = match chosen {
+    let name = match validate::name(request)? {
         Some(name) => free_name(draft, &project, name)?,
         None => make_name(draft, &project, &request.image),
     };
     let id = draft.instance_id();
     let operation = draft.open(OperationKind::InstanceCreate, resource(id));
-    let row = InstanceRow {
-        id,
-        name,
-        project,
-        kind: request.kind,
-        image: request.image.clone(),
-        digest: image.digest.clone(),
-        size,
-        resources,
-        command: request.command.clone(),
-        env: request.env.clone(),
-        publish: request.publish.clone(),
-        constraints: request.constraints.clone(),
-        restart: request.restart,
-        node_loss: request.node_loss,
-        labels: request.labels.clone(),
-        desired: Desired::Running,
-        generation: draft.next_revision(),
-        epoch: 1,
-        allocation: None,
-        moving: None,
-        moved_at: None,
-        placement: None,
-        idempotency: idempotency.map(|idem| (idem.key.clone(), idem.fingerprint.clone())),
-        created_by: operation,
-        created_at: draft.now,
-    };
+    let mut row = validate::row(&draft.cluster, request, name, id, operation, draft.now)?;
+    row.generation = draft.next_revision();
+    row.idempotency = idempotency.map(|idem| (idem.key.clone(), idem.fingerprint.clone()));
     place::check_possible(&draft.cluster, &row)?;
     let message = format!("instance {} was asked for: image {}", row.name, row.image);
     let subject = subject(&row.name);
@@ -81,12 +45,6 @@ fn repeated(draft: &Draft, idem: &Idempotency) -> Option<Result<Reply, Problem>>
         let detail = "this Idempotency-Key came with another body before: use a new key for a new request";
         Err(Problem::new(Code::IdempotencyMismatch, detail))
     })
-}
-
-fn unknown_node(draft: &Draft, node: &str) -> Problem {
-    let known: Vec<&str> = draft.cluster.node_names.keys().map(Name::as_str).collect();
-    let detail = format!("there is no node '{}'; there are: {}", validate::shorten(node), list_or_none(&known));
-    Problem::new(Code::InvalidField, detail).field("constraints.node")
 }
 
 fn free_name(draft: &Draft, project: &Name, name: Name) -> Result<Name, Problem> {

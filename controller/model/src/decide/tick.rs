@@ -88,7 +88,8 @@ fn brake(draft: &mut Draft, nodes: &[Arc<NodeRow>]) {
     }
 }
 
-fn zones(draft: &mut Draft) {
+/// Zones change as soon as their probes speak or fall silent, not only by the clock.
+pub fn zones(draft: &mut Draft) {
     let config = Arc::clone(&draft.cluster.config);
     for zone in &config.rack.zones {
         let now = draft.now;
