@@ -34,6 +34,7 @@ mod seccomp;
 mod startup;
 mod state;
 mod sys;
+mod title;
 mod userns;
 mod wire;
 
