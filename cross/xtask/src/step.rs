@@ -14,7 +14,7 @@ use crate::repo;
 use crate::tally::Tally;
 
 /// How much of a failed step's output is shown; all of it is in its log.
-const TAIL_LINES: usize = 60;
+const TAIL_LINES: usize = 80;
 
 /// How often a running command is looked at.
 const POLL: Duration = Duration::from_millis(50);
@@ -129,18 +129,30 @@ pub fn wait(child: &mut Child, limit: Duration) -> Result<Option<ExitStatus>> {
     }
 }
 
-/// Prints the end of a step's log and where all of it is.
+/// Prints the end of a step's log, without the lines that tell of success, and where all of it is.
 ///
 /// # Errors
 /// There is no log.
 pub fn print_tail(name: &str) -> Result<()> {
     let output = read_log(name)?;
-    let lines: Vec<_> = output.lines().collect();
-    for line in &lines[lines.len().saturating_sub(TAIL_LINES)..] {
+    let telling: Vec<_> = output.lines().filter(|line| !is_quiet(line)).collect();
+    for line in &telling[telling.len().saturating_sub(TAIL_LINES)..] {
         println!("    {line}");
     }
-    println!("    (all {} lines: {})", lines.len(), log_path(name)?.display());
+    println!("    (all {} lines: {})", output.lines().count(), log_path(name)?.display());
     Ok(())
+}
+
+/// Lines of cargo and libtest that would push the failures out of the tail.
+fn is_quiet(line: &str) -> bool {
+    const BEGINNINGS: [&str; 8] =
+        ["Compiling ", "Checking ", "Fresh ", "Finished ", "Running ", "running ", "Doc-tests ", "test result: ok."];
+    let line = line.trim();
+    line.is_empty() || BEGINNINGS.iter().any(|beginning| line.starts_with(beginning)) || is_passed_test(line)
+}
+
+fn is_passed_test(line: &str) -> bool {
+    line.starts_with("test ") && line.split_once(" ... ").is_some_and(|(_, result)| result.starts_with("ok"))
 }
 
 fn read_log(name: &str) -> Result<String> {
@@ -175,7 +187,7 @@ mod tests {
     use std::process::Command;
     use std::time::Duration;
 
-    use super::{Steps, logged};
+    use super::{Steps, is_quiet, logged};
     use crate::tally::Tally;
 
     const AMPLE: Duration = Duration::from_secs(60);
@@ -201,6 +213,16 @@ mod tests {
         let stat = fs::read_to_string(format!("/proc/{}/stat", grandchild.trim())).unwrap_or_default();
         // Gone, or dead and about to be reaped by whoever inherited it.
         assert!(stat.is_empty() || stat.contains(") Z"), "{stat}");
+    }
+
+    #[test]
+    fn the_tail_is_of_failures() {
+        for line in ["", "   Compiling x v0.1.0", "running 0 tests", "test a::b ... ok", "test c ... ok (53 ms)"] {
+            assert!(is_quiet(line), "{line}");
+        }
+        for line in ["test a ... FAILED", "test result: FAILED. 1 passed; 1 failed", "error: x", "test it ... not ok"] {
+            assert!(!is_quiet(line), "{line}");
+        }
     }
 
     #[test]

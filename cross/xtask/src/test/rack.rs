@@ -50,7 +50,9 @@ impl Rack {
     pub fn start() -> Result<Self> {
         let state = std::env::temp_dir().join(format!("roost-xtask-{}", std::process::id()));
         let address = free_address()?;
-        let mut command = Command::new(repo::target_dir().join("debug/roost"));
+        // Should this process be killed, the rack is interrupted and takes itself away.
+        let mut command = Command::new("setpriv");
+        command.args(["--pdeathsig", "INT"]).arg(repo::target_dir().join("debug/roost"));
         command.args(["dev", "--rack", "6", "--no-install", "--time-scale", "20"]);
         command.arg("--listen").arg(address.to_string()).arg("--state").arg(&state);
         // `dev` also adds itself to the user's contexts; this one is nobody's to use.
