@@ -27,7 +27,7 @@ fn rules_say_what_is_published_and_what_is_forbidden() {
         "ip daddr 10.0.0.1 meta nfproto ipv4 udp dport 53 dnat ip to 10.77.1.11:53",
         "ip saddr 10.77.1.0/24 ip daddr 10.77.2.0/24 accept",
         "ip saddr 10.77.1.0/24 oifname != \"roost0\" masquerade",
-        "iifname \"roost0\" ip daddr 10.0.0.1 drop",
+        "iifname \"roost0\" ip daddr 10.0.0.1 ct direction original drop",
     ] {
         assert!(text.contains(rule), "{rule} is not in\n{text}");
     }

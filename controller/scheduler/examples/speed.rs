@@ -1,6 +1,6 @@
-//! How many placements a second one core decides. Run it optimised:
-//! `cargo test --release -p roost-scheduler --test speed -- --ignored --nocapture`
+//! How many placements a second one core decides: `cargo run --release -p roost-scheduler --example speed`.
 
+#[path = "../tests/rack/mod.rs"]
 mod rack;
 
 use std::hint::black_box;
@@ -39,9 +39,7 @@ fn per_second(mut place: impl FnMut()) -> f64 {
     std::iter::repeat_with(window).take(60).fold(0.0, f64::max)
 }
 
-#[test]
-#[ignore = "a measurement"]
-fn placements_per_second() {
+fn main() {
     for count in [12, 100, 1_000, 5_000] {
         let rack = Rack::new(count);
         let request = rack.request();
@@ -49,6 +47,5 @@ fn placements_per_second() {
         let decided = per_second(|| drop(black_box(decide(black_box(&nodes), &request))));
         let explained = per_second(|| drop(black_box(schedule(black_box(&nodes), &request, Timestamp(0)))));
         println!("{count} nodes: {decided:.0} decisions/s with every reason kept, {explained:.0}/s written out");
-        assert!(decided >= explained * 0.9, "writing it out cannot be what makes it fast");
     }
 }
