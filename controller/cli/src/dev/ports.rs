@@ -22,6 +22,9 @@ const UDP_SILENCE: Duration = Duration::from_secs(60);
 /// Pause before the event stream is opened again.
 const RETRY: Duration = Duration::from_secs(1);
 
+/// Events come in bursts; the port must still be there when the launch that published it is reported done.
+const SETTLE: Duration = Duration::from_millis(2);
+
 type Port = (u16, Transport);
 
 /// Follows the cluster for ever.
@@ -48,7 +51,7 @@ async fn follow_once(client: &Client, forwarders: &mut Forwarders) -> Result<Inf
         let nodes: Vec<Node> = client.list("/v1/nodes").await?;
         forwarders.apply(owners(&instances, &nodes));
         match stream.next().await {
-            Some(Ok(_)) => tokio::time::sleep(Duration::from_millis(50)).await,
+            Some(Ok(_)) => tokio::time::sleep(SETTLE).await,
             Some(Err(e)) => return Err(client.unreachable(&e)),
             None => {
                 return Err(CliError::Unreachable { url: client.url().to_owned(), reason: "the events ended".into() });
@@ -57,16 +60,19 @@ async fn follow_once(client: &Client, forwarders: &mut Forwarders) -> Result<Inf
     }
 }
 
-/// Where each published port leads: to the running instance that started last.
+/// Where each published port leads: to the running instance that started last, or, where none runs, to the one that is
+/// about to.
 fn owners(instances: &[Instance], nodes: &[Node]) -> BTreeMap<Port, SocketAddr> {
     let address = |instance: &Instance| {
         let node = nodes.iter().find(|node| Some(&node.name) == instance.node.as_ref())?;
         node.address
     };
-    let mut running: Vec<&Instance> = instances.iter().filter(|i| i.state == InstanceState::Running).collect();
-    running.sort_by_key(|i| (i.started_at, i.id));
+    let runs = |i: &Instance| i.state == InstanceState::Running;
+    let mut holders: Vec<&Instance> =
+        instances.iter().filter(|i| runs(i) || i.state == InstanceState::Starting).collect();
+    holders.sort_by_key(|i| (runs(i), i.started_at, i.id));
     let mut owners = BTreeMap::new();
-    for instance in running {
+    for instance in holders {
         let Some(address) = address(instance) else { continue };
         for publish in &instance.publish {
             let target = publish.host_ip.filter(|ip| !ip.is_unspecified()).unwrap_or(address);
