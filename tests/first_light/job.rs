@@ -1,0 +1,126 @@
+//! A user's day, by the command line and the API.
+
+use std::time::Instant;
+
+use anyhow::{Context, Result, ensure};
+use roost_tests::rack::Rack;
+use roost_tests::{figure, until};
+use roost_types::{Instance, InstanceState, Operation, OperationStatus};
+use serde_json::json;
+
+/// The host's port that leads to port 80 of `web`; below the range that the kernel gives to clients.
+fn port() -> u16 {
+    20_000 + u16::try_from(std::process::id() % 10_000).unwrap_or_default()
+}
+
+fn url() -> String {
+    format!("http://127.0.0.1:{}", port())
+}
+
+fn launch_web(rack: &Rack) -> Result<Instance> {
+    let publish = format!("{}:80", port());
+    let words = ["launch", "busybox", "web", "--size", "nano", "--publish", &publish, "--"];
+    rack.roost(&[&words[..], &["httpd", "-f", "-p", "80", "-h", "/etc"]].concat())?;
+    rack.api.wait_for("web", InstanceState::Running)
+}
+
+/// The page at the published port, once it is there.
+fn page(rack: &Rack, path: &str) -> Result<String> {
+    until("the published port answers", || {
+        let answer = rack.api.fetch(&format!("{}{path}", url())).ok();
+        Ok(answer.filter(|answer| answer.status == 200).map(|answer| answer.body))
+    })
+}
+
+pub fn launched_web_answers_from_inside(rack: &Rack) -> Result<()> {
+    let began = Instant::now();
+    let web = launch_web(rack)?;
+    figure("roost launch to running, first of its image on the board", began.elapsed());
+    ensure!(web.node.is_some() && web.address.is_some(), "no node or address: {web:?}");
+    rack.roost(&["exec", "web", "--", "sh", "-c", "echo from-inside-$(hostname) > /etc/roost-says"])?;
+    let said = page(rack, "/roost-says")?;
+    ensure!(said == "from-inside-web\n", "the published port answered {said:?}");
+    Ok(())
+}
+
+pub fn every_verb_shows_it(rack: &Rack) -> Result<()> {
+    let web = launch_web(rack)?;
+    let node = web.node.context("no node")?.to_string();
+    let address = web.address.context("no address")?.to_string();
+    let ports = format!("{}:80", port());
+    let shows = |words: &[&str], parts: &[&str]| -> Result<()> {
+        let text = rack.roost(words)?;
+        for part in parts {
+            ensure!(text.contains(part), "roost {} does not show {part}:\n{text}", words.join(" "));
+        }
+        Ok(())
+    };
+    shows(&["list"], &["web", "running", &node, &address, &ports])?;
+    shows(&["info", "web"], &["web", "running", &node, &address, &ports, "nano", "httpd -f -p 80"])?;
+    shows(&["exec", "web", "--", "hostname"], &["web"])?;
+    shows(&["why", "web"], &[&node, "nodes looked at", "THERMAL"])?;
+    shows(&["rack"], &[&node, "shelf-1", "shelf-3", "°C", "1 inst"])?;
+    shows(&["node", "list"], &[&node, "ready"])?;
+    shows(&["image", "list"], &["busybox"])?;
+    shows(&["hub", "list"], &["hub0", "yes"])?;
+    shows(&["event"], &["instance-created", "instance-placed", "instance-started"])?;
+    shows(&["operation", "list"], &["succeeded"])?;
+    rack.roost(&["logs", "web"])?;
+    let listed: Vec<Instance> = serde_json::from_str(&rack.roost(&["list", "-o", "json"])?)?;
+    ensure!(listed.len() == 1 && listed[0].id == web.id, "list -o json: {listed:?}");
+    Ok(())
+}
+
+pub fn launching_is_a_receipt_that_settles(rack: &Rack) -> Result<()> {
+    // Once, so that the image is on a board; the figure is of the second.
+    rack.api.post("/v1/instances", &json!({"name": "first", "image": "busybox", "command": ["sleep", "1000"]}))?;
+    let first = rack.api.wait_for("first", InstanceState::Running)?;
+    let node = first.node.context("no node")?;
+    let began = Instant::now();
+    let body =
+        json!({"name": "second", "image": "busybox", "command": ["sleep", "1000"], "constraints": {"node": node}});
+    let answer = rack.api.post("/v1/instances", &body)?;
+    ensure!(answer.status == 202 && answer.location.starts_with("/v1/operations/"), "{answer:?}");
+    let operation = until("the operation is over", || {
+        let operation: Operation = rack.api.get(&answer.location)?;
+        Ok(operation.status.is_final().then_some(operation))
+    })?;
+    figure("POST to running, image on the board, polled every 20 ms", began.elapsed());
+    ensure!(operation.status == OperationStatus::Succeeded, "{operation:?}");
+    ensure!(rack.api.instance("second")?.state == InstanceState::Running, "succeeded before it ran");
+    Ok(())
+}
+
+pub fn it_stops_starts_and_goes(rack: &Rack) -> Result<()> {
+    let web = launch_web(rack)?;
+    rack.roost(&["exec", "web", "--", "sh", "-c", "echo kept > /etc/note"])?;
+    rack.roost(&["stop", "web"])?;
+    ensure!(rack.api.instance("web")?.state == InstanceState::Stopped, "not stopped when the verb returned");
+    ensure!(roost_tests::machine::container(&web)?.is_empty(), "stopped, and processes of it still run");
+    let refused = rack.run(&["exec", "web", "--", "true"])?;
+    ensure!(refused.code != 0, "exec in a stopped instance succeeded");
+    rack.roost(&["start", "web"])?;
+    ensure!(rack.api.instance("web")?.state == InstanceState::Running, "not running when the verb returned");
+    ensure!(page(rack, "/note")? == "kept\n", "its files did not outlive the stop");
+    rack.roost(&["delete", "web"])?;
+    ensure!(rack.api.list::<Instance>("/v1/instances")?.is_empty(), "deleted, and still listed");
+    until("the published port is closed", || Ok(rack.api.fetch(&url()).is_err().then_some(())))?;
+    ensure!(rack.run(&["info", "web"])?.code == 1, "info of a deleted instance succeeded");
+    Ok(())
+}
+
+pub fn exit_codes_and_logs_are_kept(rack: &Rack) -> Result<()> {
+    rack.roost(&["launch", "busybox", "keep", "--", "sleep", "1000"])?;
+    let said = rack.run(&["exec", "keep", "--", "sh", "-c", "echo out; echo err >&2; exit 7"])?;
+    ensure!((said.code, said.stdout.as_str(), said.stderr.as_str()) == (7, "out\n", "err\n"), "{said:?}");
+    ensure!(rack.run(&["exec", "keep", "--", "no-such-command"])?.code == 127, "a missing command is not 127");
+
+    let words = ["launch", "busybox", "once", "--no-wait", "--restart", "never", "--"];
+    rack.roost(&[&words[..], &["sh", "-c", "echo line one; echo line two >&2; exit 3"]].concat())?;
+    let once = rack.api.wait_for("once", InstanceState::Failed)?;
+    ensure!(once.exit_status.is_some_and(|status| status.code == 3), "{:?}", once.exit_status);
+    let logs = rack.roost(&["logs", "once"])?;
+    ensure!(logs.contains("line one\n") && logs.contains("line two\n"), "logs: {logs:?}");
+    ensure!(rack.roost(&["logs", "--tail", "1", "once"])?.lines().count() == 1, "--tail 1 is not one line");
+    Ok(())
+}

@@ -1,0 +1,98 @@
+//! First light: a rack of six boards does its whole job once, in order, with nothing pretended.
+//!
+//! | file | what it shows |
+//! |---|---|
+//! | `job` | a user's day: launch, look, exec, logs, stop, start, delete |
+//! | `inside` | what a container is to the kernel: namespaces, users, limits, files |
+//! | `surface` | the API's contract: bad input, the document, credentials |
+//! | `heat` | hot zones, drains, hysteresis |
+//! | `hub` | the serial line: unplugged, noisy |
+//! | `power` | a board's power is cut and restored |
+
+mod heat;
+mod hub;
+mod inside;
+mod job;
+mod power;
+mod surface;
+
+use std::process::ExitCode;
+
+use anyhow::Result;
+use roost_tests::rack::Rack;
+use roost_tests::suite::{self, World};
+use roost_tests::until;
+use roost_types::{Eligibility, Node, NodeStatus};
+
+/// Boards of the rack: three shelves of two, so that one hot shelf is less than half of the rack.
+const BOARDS: u32 = 6;
+/// Thermal states dwell so many times shorter than on a real rack.
+const TIME_SCALE: u32 = 20;
+
+struct FirstLight {
+    rack: Rack,
+}
+
+impl World for FirstLight {
+    fn start() -> Result<Self> {
+        Ok(Self { rack: Rack::start("first-light", BOARDS, TIME_SCALE)? })
+    }
+
+    fn tidy(&mut self) -> Result<()> {
+        let rack = &self.rack;
+        rack.empty()?;
+        rack.roost(&["dev", "hub", "plug"])?;
+        for shelf in ["shelf-1", "shelf-2", "shelf-3"] {
+            rack.roost(&["dev", "heat", shelf, "--release"])?;
+        }
+        for node in rack.api.list::<Node>("/v1/nodes")? {
+            let name = node.name.as_str();
+            if node.status == NodeStatus::Down {
+                rack.roost(&["node", "power", name, "on"])?;
+            }
+            if node.eligibility != Eligibility::Eligible {
+                rack.roost(&["node", "uncordon", name])?;
+            }
+        }
+        until("every board is ready and cool again", || {
+            let nodes: Vec<Node> = rack.api.list("/v1/nodes")?;
+            let fine = |node: &Node| node.status == NodeStatus::Ready && heat::is_cool(node.thermal.state);
+            Ok((nodes.iter().all(fine) && heat::zones(rack)?.iter().all(|z| heat::is_cool(z.thermal))).then_some(()))
+        })
+    }
+
+    fn stop(self) -> Result<()> {
+        self.rack.stop()
+    }
+
+    fn tell(&self) -> String {
+        self.rack.said()
+    }
+}
+
+fn main() -> ExitCode {
+    suite::run::<FirstLight>(&[
+        ("job::launched_web_answers_from_inside", |w| job::launched_web_answers_from_inside(&w.rack)),
+        ("job::every_verb_shows_it", |w| job::every_verb_shows_it(&w.rack)),
+        ("job::launching_is_a_receipt_that_settles", |w| job::launching_is_a_receipt_that_settles(&w.rack)),
+        ("job::it_stops_starts_and_goes", |w| job::it_stops_starts_and_goes(&w.rack)),
+        ("job::exit_codes_and_logs_are_kept", |w| job::exit_codes_and_logs_are_kept(&w.rack)),
+        ("inside::every_namespace_is_its_own", |w| inside::every_namespace_is_its_own(&w.rack)),
+        ("inside::users_are_private_to_it", |w| inside::users_are_private_to_it(&w.rack)),
+        ("inside::memory_ends_where_the_size_says", |w| inside::memory_ends_where_the_size_says(&w.rack)),
+        ("inside::processes_end_where_the_size_says", |w| inside::processes_end_where_the_size_says(&w.rack)),
+        ("inside::the_image_is_shared_and_never_written", |w| inside::the_image_is_shared_and_never_written(&w.rack)),
+        ("surface::bad_input_is_named_and_changes_nothing", |w| {
+            surface::bad_input_is_named_and_changes_nothing(&w.rack)
+        }),
+        ("surface::the_committed_document_is_served", |w| surface::the_committed_document_is_served(&w.rack)),
+        ("surface::nobody_gets_in_without_a_token", |w| surface::nobody_gets_in_without_a_token(&w.rack)),
+        ("surface::a_dry_run_places_nothing", |w| surface::a_dry_run_places_nothing(&w.rack)),
+        ("heat::a_hot_zone_is_avoided_and_said_why", |w| heat::a_hot_zone_is_avoided_and_said_why(&w.rack)),
+        ("heat::a_hot_zone_is_emptied_one_at_a_time", |w| heat::a_hot_zone_is_emptied_one_at_a_time(&w.rack)),
+        ("heat::pending_work_waits_for_hysteresis", |w| heat::pending_work_waits_for_hysteresis(&w.rack)),
+        ("hub::unplugged_is_unknown_never_cool", |w| hub::unplugged_is_unknown_never_cool(&w.rack)),
+        ("hub::noise_is_counted_and_never_a_reading", |w| hub::noise_is_counted_and_never_a_reading(&w.rack)),
+        ("power::a_cut_board_loses_all_and_comes_back", |w| power::a_cut_board_loses_all_and_comes_back(&w.rack)),
+    ])
+}

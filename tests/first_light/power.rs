@@ -1,0 +1,39 @@
+//! A board's power is cut, as the mains would be.
+
+use anyhow::{Context, Result, ensure};
+use roost_tests::machine;
+use roost_tests::rack::Rack;
+use roost_tests::until;
+use roost_types::{InstanceState, NodeStatus};
+
+pub fn a_cut_board_loses_all_and_comes_back(rack: &Rack) -> Result<()> {
+    rack.roost(&["launch", "busybox", "web", "--", "sleep", "31536000"])?;
+    let before = rack.api.instance("web")?;
+    let node = before.node.clone().context("no node")?.to_string();
+    let old = machine::container(&before)?;
+    ensure!(!old.is_empty(), "no process of the container is there");
+
+    rack.roost(&["node", "power", &node, "off"])?;
+    until("the board is down", || Ok((rack.api.node(&node)?.status == NodeStatus::Down).then_some(())))?;
+    ensure!(old.iter().all(|process| !process.is_alive()), "processes live on a board with no power");
+    let board = format!("{}{node}", rack.cgroup()?);
+    ensure!(machine::in_cgroup(&board).is_empty(), "something runs on a board with no power");
+
+    // Its power is confirmed off, so nothing of it can run: it is placed anew.
+    let moved = until("it runs elsewhere", || {
+        let instance = rack.api.instance("web")?;
+        Ok((instance.state == InstanceState::Running && instance.node != before.node).then_some(instance))
+    })?;
+    ensure!(moved.allocation != before.allocation, "the same allocation on another board");
+    let new = machine::container(&moved)?;
+
+    rack.roost(&["node", "power", &node, "on"])?;
+    until("the board is ready", || Ok((rack.api.node(&node)?.status == NodeStatus::Ready).then_some(())))?;
+    let after = rack.api.instance("web")?;
+    ensure!(after.node == moved.node && after.allocation == moved.allocation, "it moved back: {after:?}");
+    ensure!(machine::container(&after)? == new, "it was disturbed when the board came back");
+    ensure!(machine::of_allocation(before.allocation.context("no allocation")?).is_empty(), "it runs twice");
+    // The board is as good as before.
+    rack.roost(&["launch", "busybox", "again", "--node", &node, "--", "sleep", "1000"])?;
+    Ok(())
+}

@@ -1,0 +1,281 @@
+//! A `roost dev` and the command line to it.
+
+use std::fs::{self, File};
+use std::net::TcpListener;
+use std::path::{Path, PathBuf};
+use std::process::{Child, Command, Stdio};
+use std::time::{Duration, Instant};
+
+use anyhow::{Context, Result, bail, ensure};
+use nix::sys::signal::{Signal, kill};
+use nix::unistd::Pid;
+use roost_types::{Image, Instance, Node, NodeStatus};
+use serde::Deserialize;
+
+use crate::api::Api;
+use crate::machine::{self, Process};
+use crate::traces::Traces;
+use crate::{until, within};
+
+/// The first start compiles the firmware and builds an image.
+const READY_WITHIN: Duration = Duration::from_secs(240);
+
+/// A rack in a box of the test's own.
+#[derive(Debug)]
+pub struct Rack {
+    /// The running supervisor; none between a stop or kill and the next start.
+    dev: Option<Child>,
+    boards: u32,
+    time_scale: u32,
+    state: PathBuf,
+    port: u16,
+    traces: Option<Traces>,
+    /// Its API.
+    pub api: Api,
+}
+
+#[derive(Deserialize)]
+struct Access {
+    url: String,
+    token: String,
+}
+
+/// How a verb of the command line ended.
+#[derive(Debug)]
+pub struct Said {
+    /// Exit status.
+    pub code: i32,
+    /// Standard output.
+    pub stdout: String,
+    /// Standard error.
+    pub stderr: String,
+}
+
+impl Rack {
+    /// Starts a rack of so many boards on a free port and waits until it is ready. Thermal states dwell `time_scale`
+    /// times shorter than on a real rack.
+    ///
+    /// # Errors
+    /// It does not get ready; the end of what it said is in the message.
+    pub fn start(name: &str, boards: u32, time_scale: u32) -> Result<Self> {
+        let state = std::env::temp_dir().join(format!("roost-test-{name}-{}", std::process::id()));
+        fs::create_dir_all(&state).with_context(|| format!("make {}", state.display()))?;
+        let port = TcpListener::bind("127.0.0.1:0")?.local_addr()?.port();
+        let api = Api::new("", "")?;
+        let mut rack = Self { dev: None, boards, time_scale, state, port, traces: None, api };
+        rack.start_again()?;
+        Ok(rack)
+    }
+
+    /// Whether it was started and neither stopped nor killed since.
+    #[must_use]
+    pub const fn is_running(&self) -> bool {
+        self.dev.is_some()
+    }
+
+    /// Starts it with the state it has.
+    ///
+    /// # Errors
+    /// It runs already, or does not get ready.
+    pub fn start_again(&mut self) -> Result<()> {
+        ensure!(self.dev.is_none(), "the rack runs");
+        let log = File::options().create(true).append(true).open(self.log_path())?;
+        let began = Instant::now();
+        let mut command = self.command();
+        command.args(["dev", "--no-install", "--rack", &self.boards.to_string()]);
+        command.args(["--time-scale", &self.time_scale.to_string()]);
+        command.args(["--listen", &format!("127.0.0.1:{}", self.port)]).arg("--state").arg(self.state.join("rack"));
+        command.stdin(Stdio::null()).stdout(log.try_clone()?).stderr(log);
+        self.dev = Some(command.spawn().context("start roost dev")?);
+        let url = format!("http://127.0.0.1:{}", self.port);
+        let probe = Api::new(&url, "")?;
+        within(READY_WITHIN, "the API answers", || self.answers(&probe, "/healthz"))?;
+        crate::figure("roost dev to the API's first answer", began.elapsed());
+        within(READY_WITHIN, "the controller is ready", || self.answers(&probe, "/readyz"))?;
+        let text = fs::read_to_string(self.context_file()).context("read the rack's context")?;
+        let access: Access = serde_yaml::from_str(&text).context("parse the rack's context")?;
+        ensure!(access.url == url, "the context's url is {}, not {url}", access.url);
+        self.api = Api::new(&access.url, &access.token)?;
+        self.traces = Traces::of(&self.state.join("rack"));
+        ensure!(self.traces.is_some(), "the rack says nowhere below /run/roost-dev that it is there");
+        within(READY_WITHIN, "the first image is there and every board is ready", || self.is_up())?;
+        crate::figure("roost dev to every board ready", began.elapsed());
+        Ok(())
+    }
+
+    fn is_up(&self) -> Result<Option<()>> {
+        let images: Vec<Image> = self.api.list("/v1/images")?;
+        let nodes: Vec<Node> = self.api.list("/v1/nodes")?;
+        let ready = nodes.iter().filter(|node| node.status == NodeStatus::Ready).count();
+        Ok((!images.is_empty() && ready >= self.boards as usize).then_some(()))
+    }
+
+    fn answers(&mut self, api: &Api, path: &str) -> Result<Option<()>> {
+        let dev = self.dev.as_mut().context("the rack does not run")?;
+        if let Some(status) = dev.try_wait()? {
+            self.dev = None;
+            bail!("roost dev ended with {status}:\n{}", self.said());
+        }
+        Ok(api.anonymous(path).is_ok_and(|answer| answer.status == 200).then_some(()))
+    }
+
+    fn log_path(&self) -> PathBuf {
+        self.state.join("dev.log")
+    }
+
+    fn context_file(&self) -> PathBuf {
+        self.state.join("rack/context.yaml")
+    }
+
+    /// The end of what `roost dev` and its parts wrote.
+    #[must_use]
+    pub fn said(&self) -> String {
+        let mut text = tail(&self.log_path());
+        for entry in fs::read_dir(self.state.join("rack/log")).into_iter().flatten().flatten() {
+            text.push_str(&tail(&entry.path()));
+        }
+        text
+    }
+
+    /// `roost`, with this rack as its context and nothing of the user's configuration.
+    #[must_use]
+    pub fn command(&self) -> Command {
+        let mut command = Command::new(program());
+        command.env("ROOST_CONTEXT", self.context_file());
+        command.env("XDG_CONFIG_HOME", self.state.join("config")).env("XDG_STATE_HOME", self.state.join("home"));
+        command
+    }
+
+    /// Runs a verb of the command line.
+    ///
+    /// # Errors
+    /// The program cannot be started.
+    pub fn run(&self, words: &[&str]) -> Result<Said> {
+        let output = self.command().args(words).stdin(Stdio::null()).output().context("start roost")?;
+        Ok(Said {
+            code: output.status.code().unwrap_or(-1),
+            stdout: String::from_utf8_lossy(&output.stdout).into_owned(),
+            stderr: String::from_utf8_lossy(&output.stderr).into_owned(),
+        })
+    }
+
+    /// Runs a verb that must succeed and gives back what it printed.
+    ///
+    /// # Errors
+    /// It fails.
+    pub fn roost(&self, words: &[&str]) -> Result<String> {
+        let said = self.run(words)?;
+        ensure!(said.code == 0, "roost {}: {} {}{}", words.join(" "), said.code, said.stdout, said.stderr);
+        Ok(said.stdout)
+    }
+
+    /// Beginning of the path of every cgroup of the rack.
+    ///
+    /// # Errors
+    /// It never ran.
+    pub fn cgroup(&self) -> Result<String> {
+        Ok(self.traces.as_ref().context("the rack never ran")?.cgroup())
+    }
+
+    /// Deletes every instance and gives every board back to the scheduler.
+    ///
+    /// # Errors
+    /// Something cannot be done.
+    pub fn empty(&self) -> Result<()> {
+        let instances: Vec<Instance> = self.api.list("/v1/instances")?;
+        for instance in &instances {
+            self.roost(&["delete", "--no-wait", &instance.id.to_string()])?;
+        }
+        until("every instance is gone", || Ok(self.api.list::<Instance>("/v1/instances")?.is_empty().then_some(())))
+    }
+
+    /// Kills everything that `dev` started, and `dev` itself, at once; containers and what keeps them live on.
+    ///
+    /// # Errors
+    /// It does not run, or something survives.
+    pub fn kill_all_but_containers(&mut self) -> Result<()> {
+        let mut dev = self.dev.take().context("the rack does not run")?;
+        let root = i32::try_from(dev.id())?;
+        // What `dev` starts dies with it; stopped first, it cannot start anything anew.
+        kill(Pid::from_raw(root), Signal::SIGSTOP)?;
+        let victims: Vec<Process> = descendants(root).into_iter().filter(|process| !lives_on(process)).collect();
+        ensure!(victims.len() > self.boards as usize, "found only {} processes to kill", victims.len());
+        for victim in &victims {
+            // Gone already is as good.
+            let _ = kill(Pid::from_raw(victim.pid), Signal::SIGKILL);
+        }
+        dev.kill()?;
+        dev.wait()?;
+        until("all that was killed is gone", || Ok(victims.iter().all(|victim| !victim.is_alive()).then_some(())))
+    }
+
+    /// Interrupts it as Ctrl-C does, and shows that nothing is left of it but its state.
+    ///
+    /// # Errors
+    /// It does not end well, or something is left.
+    pub fn interrupt(&mut self) -> Result<()> {
+        let mut dev = self.dev.take().context("the rack does not run")?;
+        kill(Pid::from_raw(i32::try_from(dev.id())?), Signal::SIGINT)?;
+        let status = until("roost dev has ended", || Ok(dev.try_wait()?))?;
+        ensure!(status.success(), "roost dev ended with {status}:\n{}", self.said());
+        self.traces.as_ref().context("the rack never ran")?.ensure_none()
+    }
+
+    /// Interrupts it if it runs, shows that nothing is left, and removes its state.
+    ///
+    /// # Errors
+    /// Something is left.
+    pub fn stop(mut self) -> Result<()> {
+        if self.dev.is_some() {
+            self.interrupt()?;
+        }
+        fs::remove_dir_all(&self.state).with_context(|| format!("remove {}", self.state.display()))
+    }
+}
+
+impl Drop for Rack {
+    fn drop(&mut self) {
+        if self.dev.is_some()
+            && let Err(error) = self.interrupt()
+        {
+            eprintln!("{error:?}");
+        }
+    }
+}
+
+/// The `roost` program: `ROOST_BIN`, or the one beside the test program.
+fn program() -> PathBuf {
+    if let Some(program) = std::env::var_os("ROOST_BIN") {
+        return program.into();
+    }
+    let me = std::env::current_exe().unwrap_or_default();
+    let beside = me.parent().and_then(Path::parent).unwrap_or(Path::new("")).join("roost");
+    assert!(beside.exists(), "{} is not there: `cargo build --workspace` makes it", beside.display());
+    beside
+}
+
+/// Every process below this one.
+fn descendants(root: i32) -> Vec<Process> {
+    let all = machine::processes();
+    let mut found: Vec<Process> = Vec::new();
+    let mut parents = vec![root];
+    while let Some(parent) = parents.pop() {
+        for process in all.iter().filter(|process| process.parent() == Some(parent)) {
+            parents.push(process.pid);
+            found.push(process.clone());
+        }
+    }
+    found
+}
+
+/// Containers and their keepers outlive the agent.
+fn lives_on(process: &Process) -> bool {
+    process.file("cgroup").contains("/instances/") || process.command_line().contains("keeper")
+}
+
+fn tail(path: &Path) -> String {
+    let text = fs::read_to_string(path).unwrap_or_default();
+    let lines: Vec<&str> = text.lines().collect();
+    let last = &lines[lines.len().saturating_sub(15)..];
+    if last.is_empty() { String::new() } else { format!("    {}:\n    | {}\n", path.display(), last.join("\n    | ")) }
+}
