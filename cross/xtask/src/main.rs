@@ -1,9 +1,10 @@
-//! `cargo xtask …`: what the project does to itself. Tests everything, checks the walls.
+//! `cargo xtask …`: what the project does to itself. Tests everything, checks the walls, measures.
 //!
 //! It owns no part of the product and nothing of the product depends on it. Counts that it prints are read from the
 //! runners' own output, never made up here.
 
 mod apt;
+mod bench;
 mod purity;
 mod repo;
 mod step;
@@ -25,6 +26,8 @@ struct Args {
 enum Chore {
     /// Run every check and test; installs what the machine lacks
     Test(test::Options),
+    /// Measure, each figure beside a peer in the same run
+    Bench(bench::Options),
     /// Check that the pure crates have no I/O, clock, randomness or async
     CheckPure,
 }
@@ -32,6 +35,7 @@ enum Chore {
 fn main() -> ExitCode {
     let result = match Args::parse().chore {
         Chore::Test(options) => test::run(&options),
+        Chore::Bench(options) => bench::run(&options),
         Chore::CheckPure => purity::run().map(|report| {
             println!("{report}");
             report.tally.failed == 0

@@ -161,12 +161,20 @@ fn boot_id(board: &BoardPlan) -> Result<String, CliError> {
     Ok(id)
 }
 
+/// Not a container's process: those stay in the agent's cgroup of the hierarchies that carry no limit, and have a user
+/// namespace, and mounts, of their own.
+fn is_of_the_board(pid: u32) -> bool {
+    let users = |process: &str| fs::read_link(format!("/proc/{process}/ns/user")).ok();
+    users(&pid.to_string()).is_some_and(|theirs| Some(theirs) == users("self"))
+}
+
 /// The words for `roost dev-child` that make an agent.
 fn agent_command(layout: &Layout, cgroups: &Hierarchies, board: &BoardPlan, boot_id: &str) -> Vec<OsString> {
     let mut words: Vec<OsString> = vec!["--cgroup".into(), board.cgroup.clone().into(), "--netns".into()];
     words.push(network::netns_file(&board.netns).into());
     // A keeper that still runs has the board's mounts; a new agent joins it there.
-    match cgroups.agent_processes(&board.cgroup).first() {
+    let processes = cgroups.agent_processes(&board.cgroup);
+    match processes.iter().find(|pid| is_of_the_board(**pid)) {
         Some(pid) => words.extend(["--mountns".into(), format!("/proc/{pid}/ns/mnt").into()]),
         None => words.push("--private-mounts".into()),
     }

@@ -1,0 +1,72 @@
+//! `cargo xtask bench`: figures, each beside a peer in the same run. It reports and never fails for being slow.
+
+mod bed;
+mod serve;
+mod start;
+mod stats;
+
+use std::process::Command;
+
+use anyhow::{Result, ensure};
+use clap::Args;
+
+use crate::apt::{self, Need};
+use crate::repo;
+
+/// What the measurements need beside the tests' tools.
+const NEEDS: &[Need] = &[
+    Need { package: "crun", probe: "crun" },
+    Need { package: "wrk", probe: "wrk" },
+    Need { package: "curl", probe: "curl" },
+    Need { package: "busybox-static", probe: "busybox" },
+    Need { package: "erofs-utils", probe: "mkfs.erofs" },
+    Need { package: "nftables", probe: "nft" },
+    Need { package: "gcc", probe: "cc" },
+];
+
+/// What to do with the figures.
+#[derive(Args)]
+pub struct Options {
+    /// Write the table to docs/reference/bench.md
+    #[arg(long)]
+    write: bool,
+}
+
+/// Measures and prints.
+pub fn run(options: &Options) -> Result<bool> {
+    ensure!(nix::unistd::geteuid().is_root(), "the measurements make real containers and need root");
+    apt::ensure(NEEDS)?;
+    let packages = ["-p", "roost", "-p", "roost-controller", "-p", "roost-agent"];
+    let built = repo::cargo().args(["build", "--release"]).args(packages).args(["--bins", "--examples"]).status()?;
+    ensure!(built.success(), "the release build failed");
+    let work = std::env::temp_dir().join(format!("roost-bench-{}", std::process::id()));
+    std::fs::create_dir_all(&work)?;
+    let figures = start::figures(&work).and_then(|mut figures| {
+        figures.extend(serve::figures(&work)?);
+        Ok(figures)
+    });
+    std::fs::remove_dir_all(&work)?;
+    let report = format!("{}\n\n{}", machine()?, stats::table(&figures?));
+    println!("{report}");
+    if options.write {
+        let text = format!(
+            "# Figures\n\nMeasured by `cargo xtask bench --write`; medians of 30 runs unless said otherwise. Trust the ratios, \
+             not the numbers: machines differ and are shared. Targets are the project's own.\n\n{report}"
+        );
+        std::fs::write(repo::root().join("docs/reference/bench.md"), text)?;
+    }
+    Ok(true)
+}
+
+/// When and on what.
+fn machine() -> Result<String> {
+    let out = |program: &str, arguments: &[&str]| -> Result<String> {
+        let output = Command::new(program).args(arguments).output()?;
+        Ok(String::from_utf8_lossy(&output.stdout).trim().to_owned())
+    };
+    let cgroups = if std::path::Path::new("/sys/fs/cgroup/cgroup.controllers").exists() { "v2" } else { "v1 hybrid" };
+    let (date, kernel) = (out("date", &["-u", "+%Y-%m-%d"])?, out("uname", &["-rm"])?);
+    let version = out("crun", &["--version"])?;
+    let crun = version.lines().next().unwrap_or("crun");
+    Ok(format!("{date}, {} cores, kernel {kernel}, cgroups {cgroups}, {crun}.", out("nproc", &[])?))
+}
