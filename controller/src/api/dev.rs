@@ -14,12 +14,15 @@ use crate::state::App;
 
 /// Asks the supervisor of the box to do something.
 #[utoipa::path(post, path = "/v1/dev/commands", tag = "dev", request_body = DevCommand,
-    responses((status = 200, body = DevReply), (status = 404, body = Problem), (status = 409, body = DevReply),
+    responses((status = 200, body = DevReply), (status = 404, body = Problem), (status = 409, body = Problem),
         (status = 503, body = Problem)))]
 pub async fn command(State(app): State<Arc<App>>, JsonBody(command): JsonBody<DevCommand>) -> ApiResult<Response> {
     let Some(socket) = &app.dev else {
         return Err(ApiError::new(Code::NotFound, "this controller does not run a rack in a box (`roost dev`)"));
     };
     let reply = socket.send(&command).await?;
-    json(if reply.ok { StatusCode::OK } else { StatusCode::CONFLICT }, &reply)
+    if !reply.ok {
+        return Err(ApiError::new(Code::Conflict, &reply.message));
+    }
+    json(StatusCode::OK, &reply)
 }
