@@ -22,7 +22,7 @@ pub enum ThermalState {
     Warm,
     /// Over the limit: place nothing, empty it.
     Hot,
-    /// In danger: stop, then cut power.
+    /// In danger of damage.
     Critical,
 }
 
