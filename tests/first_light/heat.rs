@@ -6,7 +6,7 @@ use anyhow::{Context, Result, ensure};
 use roost_tests::rack::Rack;
 use roost_tests::{until, within};
 use roost_types::rack::{RackView, Zone};
-use roost_types::{EventKind, Filter, InstanceState, Node, Placement, ThermalState};
+use roost_types::{Alert, AlertState, EventKind, Filter, InstanceState, Node, Placement, Severity, ThermalState};
 
 /// The zone that is heated.
 const ZONE: &str = "shelf-1";
@@ -118,6 +118,39 @@ fn one_at_a_time(rack: &Rack, mark: u64) -> Result<()> {
     }
     ensure!(moves >= 3 && moving.is_none(), "{moves} moves, {moving:?} still on its way");
     Ok(())
+}
+
+pub fn a_rack_that_is_hot_all_over_is_left_alone(rack: &Rack) -> Result<()> {
+    for name in ["a", "b", "c"] {
+        rack.roost(&["launch", "busybox", name, "--", "sleep", "1000"])?;
+    }
+    let mark = rack.api.newest_event()?;
+    let zones = zones(rack)?;
+    for zone in &zones {
+        rack.roost(&["dev", "heat", zone.name.as_str(), "41"])?;
+    }
+    let kind_since = |mark, kind| -> Result<Option<u64>> {
+        Ok(rack.api.events_after(mark)?.into_iter().find(|event| event.kind == kind).map(|event| event.id))
+    };
+    let brake = within(THERMAL_PATIENCE, "the brake engages", || kind_since(mark, EventKind::BrakeEngaged))?;
+    for _ in 0..50 {
+        ensure!(
+            kind_since(brake, EventKind::InstanceMoved)?.is_none(),
+            "work was moved about in a rack without cooling"
+        );
+        std::thread::sleep(Duration::from_millis(100));
+    }
+    for name in ["a", "b", "c"] {
+        rack.api.wait_for(name, InstanceState::Running)?;
+    }
+    let alerts: Vec<Alert> = rack.api.list("/v1/alerts")?;
+    let told = |alert: &Alert| alert.state == AlertState::Firing && alert.severity == Severity::Critical;
+    ensure!(alerts.iter().any(|alert| told(alert) && alert.subject == "/v1/rack"), "nobody is told: {alerts:?}");
+
+    for zone in &zones {
+        rack.roost(&["dev", "heat", zone.name.as_str(), "--release"])?;
+    }
+    within(THERMAL_PATIENCE, "the brake is let go", || kind_since(brake, EventKind::BrakeReleased)).map(drop)
 }
 
 pub fn pending_work_waits_for_hysteresis(rack: &Rack) -> Result<()> {

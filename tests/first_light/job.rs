@@ -3,6 +3,7 @@
 use std::time::Instant;
 
 use anyhow::{Context, Result, ensure};
+use roost_tests::machine;
 use roost_tests::rack::Rack;
 use roost_tests::{figure, until};
 use roost_types::{Instance, InstanceState, Operation, OperationStatus};
@@ -96,7 +97,7 @@ pub fn it_stops_starts_and_goes(rack: &Rack) -> Result<()> {
     rack.roost(&["exec", "web", "--", "sh", "-c", "echo kept > /etc/note"])?;
     rack.roost(&["stop", "web"])?;
     ensure!(rack.api.instance("web")?.state == InstanceState::Stopped, "not stopped when the verb returned");
-    ensure!(roost_tests::machine::container(&web)?.is_empty(), "stopped, and processes of it still run");
+    ensure!(machine::container(&web)?.is_empty(), "stopped, and processes of it still run");
     let refused = rack.run(&["exec", "web", "--", "true"])?;
     ensure!(refused.code != 0, "exec in a stopped instance succeeded");
     rack.roost(&["start", "web"])?;
@@ -123,4 +124,39 @@ pub fn exit_codes_and_logs_are_kept(rack: &Rack) -> Result<()> {
     ensure!(logs.contains("line one\n") && logs.contains("line two\n"), "logs: {logs:?}");
     ensure!(rack.roost(&["logs", "--tail", "1", "once"])?.lines().count() == 1, "--tail 1 is not one line");
     Ok(())
+}
+
+pub fn a_move_takes_its_files(rack: &Rack) -> Result<()> {
+    let before = launch_web(rack)?;
+    let old = machine::container(&before)?;
+    rack.roost(&["exec", "web", "--", "sh", "-c", "mkdir /etc/deep && echo moved > /etc/deep/note && rm /bin/vi"])?;
+    rack.roost(&["exec", "web", "--", "sh", "-c", "chown 7:8 /etc/deep/note && chmod 640 /etc/deep/note"])?;
+    rack.roost(&["move", "web"])?;
+    let after = rack.api.wait_for("web", InstanceState::Running)?;
+    ensure!(after.id == before.id && after.node != before.node, "it did not move: {after:?}");
+    ensure!(old.iter().all(|process| !process.is_alive()), "it runs on both boards");
+    let seen = rack.roost(&["exec", "web", "--", "stat", "-c", "%u:%g %a", "/etc/deep/note"])?;
+    ensure!(seen == "7:8 640\n", "owner and mode after the move: {seen}");
+    ensure!(rack.run(&["exec", "web", "--", "test", "-e", "/bin/vi"])?.code == 1, "a deleted file came back");
+    rack.roost(&["exec", "web", "--", "chmod", "644", "/etc/deep/note"])?;
+    ensure!(page(rack, "/deep/note")? == "moved\n", "the published port did not follow it");
+    Ok(())
+}
+
+pub fn a_drained_board_is_emptied(rack: &Rack) -> Result<()> {
+    let node = launch_web(rack)?.node.context("no node")?.to_string();
+    let words = ["launch", "busybox", "pinned", "--no-wait", "--node", &node, "--", "sleep", "1000"];
+    rack.roost(&["launch", "busybox", "other", "--", "sleep", "1000"])?;
+    rack.roost(&["node", "drain", &node])?;
+    let drained = rack.api.node(&node)?;
+    ensure!(drained.instances == 0, "drained, and it has {} instances", drained.instances);
+    for name in ["web", "other"] {
+        let instance = rack.api.wait_for(name, InstanceState::Running)?;
+        ensure!(instance.node.is_some_and(|on| on.as_str() != node), "{name} is on a drained board");
+    }
+    rack.roost(&words)?;
+    rack.api.wait_for("pinned", InstanceState::Pending)?;
+    ensure!(rack.roost(&["why", "pinned"])?.contains("eligibility"), "no reason");
+    rack.roost(&["node", "uncordon", &node])?;
+    rack.api.wait_for("pinned", InstanceState::Running).map(drop)
 }

@@ -77,6 +77,8 @@ fn main() -> ExitCode {
         ("job::launching_is_a_receipt_that_settles", |w| job::launching_is_a_receipt_that_settles(&w.rack)),
         ("job::it_stops_starts_and_goes", |w| job::it_stops_starts_and_goes(&w.rack)),
         ("job::exit_codes_and_logs_are_kept", |w| job::exit_codes_and_logs_are_kept(&w.rack)),
+        ("job::a_move_takes_its_files", |w| job::a_move_takes_its_files(&w.rack)),
+        ("job::a_drained_board_is_emptied", |w| job::a_drained_board_is_emptied(&w.rack)),
         ("inside::every_namespace_is_its_own", |w| inside::every_namespace_is_its_own(&w.rack)),
         ("inside::users_are_private_to_it", |w| inside::users_are_private_to_it(&w.rack)),
         ("inside::memory_ends_where_the_size_says", |w| inside::memory_ends_where_the_size_says(&w.rack)),
@@ -90,6 +92,9 @@ fn main() -> ExitCode {
         ("surface::a_dry_run_places_nothing", |w| surface::a_dry_run_places_nothing(&w.rack)),
         ("heat::a_hot_zone_is_avoided_and_said_why", |w| heat::a_hot_zone_is_avoided_and_said_why(&w.rack)),
         ("heat::a_hot_zone_is_emptied_one_at_a_time", |w| heat::a_hot_zone_is_emptied_one_at_a_time(&w.rack)),
+        ("heat::a_rack_that_is_hot_all_over_is_left_alone", |w| {
+            heat::a_rack_that_is_hot_all_over_is_left_alone(&w.rack)
+        }),
         ("heat::pending_work_waits_for_hysteresis", |w| heat::pending_work_waits_for_hysteresis(&w.rack)),
         ("hub::unplugged_is_unknown_never_cool", |w| hub::unplugged_is_unknown_never_cool(&w.rack)),
         ("hub::noise_is_counted_and_never_a_reading", |w| hub::noise_is_counted_and_never_a_reading(&w.rack)),

@@ -49,7 +49,9 @@ impl Api {
     /// The client cannot be made.
     pub fn new(url: &str, token: &str) -> Result<Self> {
         let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build()?;
-        let client = reqwest::Client::builder().timeout(Duration::from_secs(60)).no_proxy().build()?;
+        // No connection is kept: one to a controller that was killed since would be found out too late.
+        let client = reqwest::Client::builder().timeout(Duration::from_secs(60)).pool_max_idle_per_host(0).no_proxy();
+        let client = client.build()?;
         Ok(Self { runtime, client, url: url.to_owned(), token: token.to_owned() })
     }
 

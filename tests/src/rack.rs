@@ -189,21 +189,31 @@ impl Rack {
         until("every instance is gone", || Ok(self.api.list::<Instance>("/v1/instances")?.is_empty().then_some(())))
     }
 
+    /// Everything that `dev` started, except containers and what keeps them.
+    ///
+    /// # Errors
+    /// It does not run.
+    pub fn parts(&self) -> Result<Vec<Process>> {
+        let dev = self.dev.as_ref().context("the rack does not run")?;
+        let below = descendants(i32::try_from(dev.id())?);
+        Ok(below.into_iter().filter(|process| !lives_on(process)).collect())
+    }
+
     /// Kills everything that `dev` started, and `dev` itself, at once; containers and what keeps them live on.
     ///
     /// # Errors
     /// It does not run, or something survives.
     pub fn kill_all_but_containers(&mut self) -> Result<()> {
-        let mut dev = self.dev.take().context("the rack does not run")?;
-        let root = i32::try_from(dev.id())?;
+        let dev = self.dev.as_ref().context("the rack does not run")?;
         // What `dev` starts dies with it; stopped first, it cannot start anything anew.
-        kill(Pid::from_raw(root), Signal::SIGSTOP)?;
-        let victims: Vec<Process> = descendants(root).into_iter().filter(|process| !lives_on(process)).collect();
+        kill(Pid::from_raw(i32::try_from(dev.id())?), Signal::SIGSTOP)?;
+        let victims = self.parts()?;
         ensure!(victims.len() > self.boards as usize, "found only {} processes to kill", victims.len());
         for victim in &victims {
             // Gone already is as good.
             let _ = kill(Pid::from_raw(victim.pid), Signal::SIGKILL);
         }
+        let mut dev = self.dev.take().context("the rack does not run")?;
         dev.kill()?;
         dev.wait()?;
         until("all that was killed is gone", || Ok(victims.iter().all(|victim| !victim.is_alive()).then_some(())))
@@ -216,29 +226,46 @@ impl Rack {
     pub fn interrupt(&mut self) -> Result<()> {
         let mut dev = self.dev.take().context("the rack does not run")?;
         kill(Pid::from_raw(i32::try_from(dev.id())?), Signal::SIGINT)?;
-        let status = until("roost dev has ended", || Ok(dev.try_wait()?))?;
+        let ended = until("roost dev has ended", || Ok(dev.try_wait()?));
+        if ended.is_err() {
+            dev.kill()?;
+            dev.wait()?;
+        }
+        let status = ended?;
         ensure!(status.success(), "roost dev ended with {status}:\n{}", self.said());
         self.traces.as_ref().context("the rack never ran")?.ensure_none()
     }
 
-    /// Interrupts it if it runs, shows that nothing is left, and removes its state.
+    /// Interrupts it if it runs, takes away what outlives it, shows that nothing is left, and removes its state.
     ///
     /// # Errors
     /// Something is left.
     pub fn stop(mut self) -> Result<()> {
-        if self.dev.is_some() {
-            self.interrupt()?;
+        self.take_away()
+    }
+
+    fn take_away(&mut self) -> Result<()> {
+        if !self.state.exists() {
+            return Ok(());
         }
-        fs::remove_dir_all(&self.state).with_context(|| format!("remove {}", self.state.display()))
+        let ended = if self.dev.is_some() { self.interrupt() } else { Ok(()) };
+        // Also the containers of a rack that was killed, or that did not end well.
+        let state = self.state.join("rack");
+        if state.exists() {
+            self.roost(&["dev", "--clean", "--state", &state.display().to_string()])?;
+        }
+        if let Some(traces) = &self.traces {
+            traces.ensure_none()?;
+        }
+        fs::remove_dir_all(&self.state).with_context(|| format!("remove {}", self.state.display()))?;
+        ended
     }
 }
 
 impl Drop for Rack {
     fn drop(&mut self) {
-        if self.dev.is_some()
-            && let Err(error) = self.interrupt()
-        {
-            eprintln!("{error:?}");
+        if let Err(error) = self.take_away() {
+            eprintln!("{error:#}");
         }
     }
 }

@@ -47,6 +47,7 @@ fn main() -> ExitCode {
     suite::run::<Survivor>(&[
         ("containers_outlive_everything_else", |w| containers_outlive_everything_else(&mut w.rack)),
         ("what_was_acknowledged_is_found_after_a_kill", |w| what_was_acknowledged_is_found_after_a_kill(&mut w.rack)),
+        ("a_killed_part_comes_back_by_itself", |w| a_killed_part_comes_back_by_itself(&w.rack)),
         ("an_exit_while_nobody_looked_is_known", |w| an_exit_while_nobody_looked_is_known(&mut w.rack)),
         ("a_stop_leaves_nothing_and_a_start_brings_all_back", |w| a_stop_leaves_nothing(&mut w.rack)),
         ("two_racks_do_not_meet", |w| two_racks_do_not_meet(&w.rack)),
@@ -116,6 +117,30 @@ fn what_was_acknowledged_is_found_after_a_kill(rack: &mut Rack) -> Result<()> {
             }
             rack.empty()?;
         }
+    }
+    Ok(())
+}
+
+fn a_killed_part_comes_back_by_itself(rack: &Rack) -> Result<()> {
+    let before = launch(rack, "web")?;
+    let processes = machine::container(&before)?;
+    let parts: Vec<Process> = rack.parts()?;
+    let ours = |words: [&str; 2]| -> Result<&Process> {
+        let found = parts.iter().find(|part| words.iter().all(|word| part.command_line().contains(word)));
+        found.with_context(|| format!("no part is {words:?}"))
+    };
+    let node = before.node.as_ref().context("no node")?;
+    let board = format!("/boards/{node}/");
+    for victim in [ours(["agent run", &board])?, ours(["controller run", "--state"])?] {
+        kill(Pid::from_raw(victim.pid), Signal::SIGKILL)?;
+        until("the part that was killed is gone", || Ok((!victim.is_alive()).then_some(())))?;
+        until("another took its place and governs", || {
+            // Refused or not heard meanwhile: only that it comes back counts.
+            let said = rack.run(&["exec", "web", "--", "hostname"])?;
+            Ok((said.stdout == "web\n").then_some(()))
+        })?;
+        let after = rack.api.instance("web")?;
+        ensure!(machine::container(&after)? == processes && after.restarts == before.restarts, "it was disturbed");
     }
     Ok(())
 }
