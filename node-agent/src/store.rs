@@ -5,6 +5,7 @@
 use std::fs::{self, File};
 use std::io::Write;
 use std::path::{Path, PathBuf};
+use std::sync::{Arc, Mutex, PoisonError};
 
 use roost_types::sync::DesiredSet;
 use serde::{Deserialize, Serialize};
@@ -33,6 +34,8 @@ pub struct StoreError {
 #[derive(Clone, Debug)]
 pub struct Store {
     dir: PathBuf,
+    /// Newest generation saved; held while saving, so that saves of sets that came in quick succession do not meet.
+    newest: Arc<Mutex<u64>>,
 }
 
 impl Store {
@@ -40,7 +43,7 @@ impl Store {
     pub fn open(dir: &Path) -> Result<Self, StoreError> {
         let failed = |source| StoreError { step: "create", path: dir.to_owned(), source };
         fs::create_dir_all(dir).map_err(failed)?;
-        Ok(Self { dir: dir.to_owned() })
+        Ok(Self { dir: dir.to_owned(), newest: Arc::default() })
     }
 
     /// What was saved last. A file that cannot be understood is set aside: the controller will send the set again.
@@ -62,8 +65,18 @@ impl Store {
         }
     }
 
-    /// Saves the set: after this, a power cut leaves either the old one or this one.
+    /// Saves the set: after this, a power cut leaves either the old one or this one, or one that is newer still.
     pub fn save(&self, stored: &Stored) -> Result<(), StoreError> {
+        let mut newest = self.newest.lock().unwrap_or_else(PoisonError::into_inner);
+        if stored.generation < *newest {
+            return Ok(());
+        }
+        self.write(stored)?;
+        *newest = stored.generation;
+        Ok(())
+    }
+
+    fn write(&self, stored: &Stored) -> Result<(), StoreError> {
         let (new, path) = (self.dir.join("desired.json.new"), self.dir.join("desired.json"));
         let failed = |step, path: &Path| {
             let path = path.to_owned();
@@ -95,5 +108,18 @@ mod tests {
         std::fs::write(scratch.path().join("desired.json"), b"{\"generation\":").unwrap();
         assert_eq!(store.load().unwrap(), None);
         assert!(scratch.path().join("desired.json.unreadable").exists());
+    }
+
+    #[test]
+    fn sets_that_are_saved_at_once_leave_the_newest() {
+        let scratch = Scratch::new("store-race");
+        let store = Store::open(scratch.path()).unwrap();
+        std::thread::scope(|scope| {
+            for generation in 1..=16 {
+                let store = store.clone();
+                scope.spawn(move || store.save(&Stored { generation, desired: desired(vec![]) }).unwrap());
+            }
+        });
+        assert_eq!(store.load().unwrap().map(|stored| stored.generation), Some(16));
     }
 }
