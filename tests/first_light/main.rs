@@ -18,7 +18,7 @@ mod surface;
 
 use std::process::ExitCode;
 
-use anyhow::Result;
+use anyhow::{Result, ensure};
 use roost_tests::rack::Rack;
 use roost_tests::suite::{self, World};
 use roost_tests::until;
@@ -70,6 +70,13 @@ impl World for FirstLight {
     }
 }
 
+/// Last, so that it speaks of all the others.
+fn no_part_called_for_a_person(rack: &Rack) -> Result<()> {
+    let errors = rack.errors();
+    ensure!(errors.is_empty(), "logged as errors:\n    {}", errors.join("\n    "));
+    Ok(())
+}
+
 fn main() -> ExitCode {
     suite::run::<FirstLight>(&[
         ("job::launched_web_answers_from_inside", |w| job::launched_web_answers_from_inside(&w.rack)),
@@ -99,5 +106,6 @@ fn main() -> ExitCode {
         ("hub::unplugged_is_unknown_never_cool", |w| hub::unplugged_is_unknown_never_cool(&w.rack)),
         ("hub::noise_is_counted_and_never_a_reading", |w| hub::noise_is_counted_and_never_a_reading(&w.rack)),
         ("power::a_cut_board_loses_all_and_comes_back", |w| power::a_cut_board_loses_all_and_comes_back(&w.rack)),
+        ("no_part_called_for_a_person", |w| no_part_called_for_a_person(&w.rack)),
     ])
 }

@@ -137,6 +137,19 @@ impl Rack {
         text
     }
 
+    /// Lines of the parts' logs that say a person must act: there is nothing in a rack in a box for one to do.
+    #[must_use]
+    pub fn errors(&self) -> Vec<String> {
+        let logs = fs::read_dir(self.state.join("rack/log")).into_iter().flatten().flatten();
+        let lines = logs.flat_map(|log| {
+            let text = fs::read_to_string(log.path()).unwrap_or_default();
+            let name = log.file_name().to_string_lossy().into_owned();
+            let is_one = |line: &&str| line.contains(" ERROR ") || line.contains("panicked at");
+            text.lines().filter(is_one).map(|line| format!("{name}: {line}")).collect::<Vec<_>>()
+        });
+        lines.collect()
+    }
+
     /// `roost`, with this rack as its context and nothing of the user's configuration.
     #[must_use]
     pub fn command(&self) -> Command {
