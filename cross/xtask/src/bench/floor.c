@@ -41,6 +41,7 @@ static int child(void *go) {
         snprintf(path, sizeof path, "/sys/fs/cgroup/%s/roost-floor/tasks", groups[i]);
         write_file(path, "0");
     }
+    check(setresgid(0, 0, 0) || setresuid(0, 0, 0), "root's ids");
     check(unshare(CLONE_NEWCGROUP), "cgroup namespace");
     check(mount(NULL, "/", NULL, MS_REC | MS_PRIVATE, NULL), "private");
     snprintf(options, sizeof options, "lowerdir=%s,upperdir=%s/upper,workdir=%s/work,userxattr", lower, work, work);
