@@ -5,11 +5,12 @@ use std::sync::Arc;
 use axum::extract::State;
 use axum::http::StatusCode;
 use axum::response::Response;
+use roost_model::NodeRow;
 use roost_types::size::SizeView;
-use roost_types::{Page, Size};
+use roost_types::{Code, Page, Problem, Size};
 use serde::Serialize;
 
-use super::problem::{ApiResult, json};
+use super::problem::{ApiError, ApiResult, json};
 use crate::state::App;
 
 /// `GET /v1/`.
@@ -42,10 +43,22 @@ pub async fn health() -> &'static str {
     "ok\n"
 }
 
-/// The API can be used: state is loaded and the core answers.
-#[utoipa::path(get, path = "/readyz", tag = "service", responses((status = 200, body = String)), security(()))]
-pub async fn ready() -> &'static str {
-    "ready\n"
+/// The API can be used: state is loaded and the core answers. A rack in a box is ready when its first image is there and
+/// every board has joined.
+#[utoipa::path(get, path = "/readyz", tag = "service",
+    responses((status = 200, body = String), (status = 503, body = Problem)), security(()))]
+pub async fn ready(State(app): State<Arc<App>>) -> ApiResult<&'static str> {
+    if app.dev.is_some() {
+        let snapshot = app.core.snapshot();
+        let unheard = |row: &&Arc<NodeRow>| snapshot.cluster.live(row.id).is_none_or(|live| live.last_seen.is_none());
+        let missing = snapshot.cluster.nodes().filter(unheard).count();
+        if missing > 0 || snapshot.cluster.images().next().is_none() {
+            let detail =
+                format!("{missing} boards have not joined, {} images are there", snapshot.cluster.images().count());
+            return Err(ApiError::new(Code::Unavailable, detail));
+        }
+    }
+    Ok("ready\n")
 }
 
 /// This document.
