@@ -21,7 +21,7 @@ pub enum Profile {
 pub const SIGNAL_SYSTEMD: i32 = 37; // SIGRTMIN+3 of the kernel's ABI as libc counts (34 + 3)
 
 /// Files of `/proc` that tell of the whole machine: hidden behind an empty file or directory.
-pub const MASKED: [&str; 14] = [
+pub const MASKED: [&str; 13] = [
     "proc/acpi",
     "proc/asound",
     "proc/interrupts",
@@ -32,14 +32,13 @@ pub const MASKED: [&str; 14] = [
     "proc/timer_stats",
     "proc/sched_debug",
     "proc/scsi",
-    "proc/sysrq-trigger",
     "sys/firmware",
     "sys/devices/virtual/powercap",
     "sys/devices/system/cpu/cpu0/thermal_throttle",
 ];
 
 /// Parts of `/proc` that can be read but not written.
-pub const READ_ONLY: [&str; 5] = ["proc/bus", "proc/fs", "proc/irq", "proc/sys", "proc/tty"];
+pub const READ_ONLY: [&str; 6] = ["proc/bus", "proc/fs", "proc/irq", "proc/sys", "proc/sysrq-trigger", "proc/tty"];
 
 /// Devices that a container gets, taken from the host's `/dev` one by one.
 pub const DEVICES: [&str; 6] = ["null", "zero", "full", "random", "urandom", "tty"];
