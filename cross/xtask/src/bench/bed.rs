@@ -55,7 +55,9 @@ impl Bed {
         let cgroup = format!("roost-bench-{}", std::process::id());
         let run_dir = work.join("run");
         let agent = inside(holder.id(), &program("roost-agent"))
-            .args(["run", "--controller", URL, "--cgroup-parent", &cgroup, "--address", "127.0.0.1", "--state"])
+            .args(["run", "--controller", URL, "--cgroup-parent", &cgroup, "--address", "127.0.0.1"])
+            // Room for the containers of the memory figures on a machine of any size.
+            .args(["--cpu-millis", "64000", "--state"])
             .arg(work.join("agent"))
             .arg("--run-dir")
             .arg(&run_dir)

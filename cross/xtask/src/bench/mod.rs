@@ -41,12 +41,13 @@ pub fn run(options: &Options) -> Result<bool> {
     ensure!(built.success(), "the release build failed");
     let work = std::env::temp_dir().join(format!("roost-bench-{}", std::process::id()));
     std::fs::create_dir_all(&work)?;
+    let machine = machine()?;
     let figures = start::figures(&work).and_then(|mut figures| {
         figures.extend(serve::figures(&work)?);
         Ok(figures)
     });
     std::fs::remove_dir_all(&work)?;
-    let report = format!("{}\n\n{}", machine()?, stats::table(&figures?));
+    let report = format!("{machine}\n\n{}", stats::table(&figures?));
     println!("{report}");
     if options.write {
         let text = format!(
@@ -68,5 +69,8 @@ fn machine() -> Result<String> {
     let (date, kernel) = (out("date", &["-u", "+%Y-%m-%d"])?, out("uname", &["-rm"])?);
     let version = out("crun", &["--version"])?;
     let crun = version.lines().next().unwrap_or("crun");
-    Ok(format!("{date}, {} cores, kernel {kernel}, cgroups {cgroups}, {crun}.", out("nproc", &[])?))
+    let load = std::fs::read_to_string("/proc/loadavg")?;
+    let load = load.split(' ').next().unwrap_or_default();
+    let cores = out("nproc", &[])?;
+    Ok(format!("{date}, {cores} cores, load {load} at the start, kernel {kernel}, cgroups {cgroups}, {crun}."))
 }
