@@ -26,7 +26,7 @@ fn main() -> ExitCode {
     nix::sched::unshare(nix::sched::CloneFlags::CLONE_NEWNET).expect("a network namespace for the test");
     let wanted: Vec<String> =
         arguments.iter().filter_map(|a| a.to_str()).filter(|a| !a.starts_with('-')).map(str::to_owned).collect();
-    let mut failed = 0;
+    let (mut passed, mut failed) = (0, 0);
     for (name, case) in cases::ALL {
         if !wanted.is_empty() && !wanted.iter().any(|part| name.contains(part.as_str())) {
             continue;
@@ -35,8 +35,10 @@ fn main() -> ExitCode {
         let outcome = std::panic::catch_unwind(|| rig::run(*case));
         let ok = outcome.is_ok();
         println!("test {name} ... {} ({} ms)", if ok { "ok" } else { "FAILED" }, started.elapsed().as_millis());
+        passed += u32::from(ok);
         failed += u32::from(!ok);
     }
     rig::remove_image();
+    println!("test result: {}. {passed} passed; {failed} failed", if failed == 0 { "ok" } else { "FAILED" });
     if failed == 0 { ExitCode::SUCCESS } else { ExitCode::FAILURE }
 }

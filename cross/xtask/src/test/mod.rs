@@ -2,6 +2,7 @@
 //!
 //! One cargo profile and one selection of packages throughout, so that nothing is compiled twice.
 
+mod cgroup_v2;
 mod dashboard;
 mod rack;
 
@@ -47,6 +48,7 @@ pub fn run(options: &Options) -> Result<bool> {
     steps.run("build", || Ok(logged("build", cargo(options, "build").arg("--workspace"), LONG)?.as_one()));
     steps.run("system", || system(options));
     steps.run("dashboard", dashboard::run);
+    steps.run("cgroup-v2", cgroup_v2::run);
     Ok(steps.finish(std::env::var_os("CI").is_some_and(|ci| ci == "true")))
 }
 
