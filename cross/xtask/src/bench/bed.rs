@@ -56,8 +56,8 @@ impl Bed {
         let run_dir = work.join("run");
         let agent = inside(holder.id(), &program("roost-agent"))
             .args(["run", "--controller", URL, "--cgroup-parent", &cgroup, "--address", "127.0.0.1"])
-            // Room for the containers of the memory figures on a machine of any size.
-            .args(["--cpu-millis", "64000", "--state"])
+            // Room for a hundred nano instances on a machine of any size, and for no more: later ones stay pending.
+            .args(["--cpu-millis", "12500", "--state"])
             .arg(work.join("agent"))
             .arg("--run-dir")
             .arg(&run_dir)
