@@ -82,6 +82,7 @@ pub fn a_hot_zone_is_emptied_one_at_a_time(rack: &Rack) -> Result<()> {
         rack.roost(&["launch", "busybox", name, "--", "sleep", "1000"])?;
         let node = rack.api.instance(name)?.node.context("no node")?.to_string();
         ensure!(hot.contains(&node), "{name} is on {node}, which is cordoned");
+        rack.roost(&["exec", name, "--", "sh", "-c", &format!("echo written by {name} > /etc/note")])?;
     }
     for name in &others {
         rack.roost(&["node", "uncordon", name])?;
@@ -96,6 +97,8 @@ pub fn a_hot_zone_is_emptied_one_at_a_time(rack: &Rack) -> Result<()> {
             Ok((away && instance.state == InstanceState::Running).then_some(()))
         })
         .with_context(|| format!("drain of {name}"))?;
+        let note = rack.roost(&["exec", name, "--", "cat", "/etc/note"])?;
+        ensure!(note == format!("written by {name}\n"), "the drain of {name} lost what it had written: {note:?}");
     }
     one_at_a_time(rack, mark)
 }

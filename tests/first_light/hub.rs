@@ -5,8 +5,8 @@ use std::time::Duration;
 use anyhow::{Context, Result, ensure};
 use roost_tests::rack::Rack;
 use roost_tests::{until, within};
-use roost_types::ThermalState;
-use roost_types::rack::{Hub, HubCounters};
+use roost_types::rack::{Hub, HubCounters, Zone};
+use roost_types::{EventKind, ThermalState};
 use serde_json::Value;
 
 use crate::heat::{is_cool, zones};
@@ -19,6 +19,7 @@ fn hub(rack: &Rack) -> Result<Hub> {
 }
 
 pub fn unplugged_is_unknown_never_cool(rack: &Rack) -> Result<()> {
+    let mark = rack.api.newest_event()?;
     rack.roost(&["dev", "hub", "unplug"])?;
     within(Duration::from_secs(120), "every zone is unknown", || {
         Ok(zones(rack)?.iter().all(|zone| zone.thermal == ThermalState::Unknown).then_some(()))
@@ -26,18 +27,27 @@ pub fn unplugged_is_unknown_never_cool(rack: &Rack) -> Result<()> {
     for _ in 0..50 {
         for zone in zones(rack)? {
             ensure!(zone.thermal == ThermalState::Unknown, "{} became {} with no data", zone.name, zone.thermal);
+            ensure!(zone.temperature.is_none() && zone.humidity.is_none(), "values that nobody measured: {zone:?}");
         }
         std::thread::sleep(Duration::from_millis(100));
     }
     ensure!(!hub(rack)?.connected, "an unplugged hub is connected");
     ensure!(rack.roost(&["rack"])?.contains("unknown"), "`roost rack` does not say unknown");
+    let lost = until("its loss is an event", || event(rack, mark, EventKind::HubDisconnected))?;
     // The boards' own sensors are fresh: they can be used.
     rack.roost(&["launch", "busybox", "a", "--", "sleep", "1000"])?;
 
     rack.roost(&["dev", "hub", "plug"])?;
     within(Duration::from_secs(120), "every zone is measured again", || {
-        Ok((hub(rack)?.connected && zones(rack)?.iter().all(|zone| is_cool(zone.thermal))).then_some(()))
-    })
+        let measured = |zone: &Zone| is_cool(zone.thermal) && zone.temperature.is_some();
+        Ok((hub(rack)?.connected && zones(rack)?.iter().all(measured)).then_some(()))
+    })?;
+    until("its return is an event", || event(rack, lost, EventKind::HubConnected)).map(drop)
+}
+
+/// Number of the first event of a kind after the one numbered `mark`.
+fn event(rack: &Rack, mark: u64, kind: EventKind) -> Result<Option<u64>> {
+    Ok(rack.api.events_after(mark)?.into_iter().find(|event| event.kind == kind).map(|event| event.id))
 }
 
 /// CRC-16/MCRF4XX: the check the line uses.

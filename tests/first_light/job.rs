@@ -5,14 +5,9 @@ use std::time::Instant;
 use anyhow::{Context, Result, ensure};
 use roost_tests::machine;
 use roost_tests::rack::Rack;
-use roost_tests::{figure, until};
+use roost_tests::{figure, port_to_publish as port, until};
 use roost_types::{Instance, InstanceState, Operation, OperationStatus};
 use serde_json::json;
-
-/// The host's port that leads to port 80 of `web`; below the range that the kernel gives to clients.
-fn port() -> u16 {
-    20_000 + u16::try_from(std::process::id() % 10_000).unwrap_or_default()
-}
 
 fn url() -> String {
     format!("http://127.0.0.1:{}", port())
@@ -41,6 +36,7 @@ pub fn launched_web_answers_from_inside(rack: &Rack) -> Result<()> {
     rack.roost(&["exec", "web", "--", "sh", "-c", "echo from-inside-$(hostname) > /etc/roost-says"])?;
     let said = page(rack, "/roost-says")?;
     ensure!(said == "from-inside-web\n", "the published port answered {said:?}");
+    ensure!(page(rack, "/hostname")? == "web\n", "its /etc/hostname is not its name");
     Ok(())
 }
 
@@ -89,6 +85,43 @@ pub fn launching_is_a_receipt_that_settles(rack: &Rack) -> Result<()> {
     figure("POST to running, image on the board, polled every 20 ms", began.elapsed());
     ensure!(operation.status == OperationStatus::Succeeded, "{operation:?}");
     ensure!(rack.api.instance("second")?.state == InstanceState::Running, "succeeded before it ran");
+    Ok(())
+}
+
+pub fn a_wish_to_wait_is_heard(rack: &Rack) -> Result<()> {
+    let body = json!({"name": "soon", "image": "busybox", "command": ["sleep", "1000"]});
+    let answer = rack.api.post_and_wait("/v1/instances", &body, 30)?;
+    let soon: Instance = serde_json::from_str(&answer.body).with_context(|| answer.body.clone())?;
+    ensure!(answer.status == 201 && soon.state == InstanceState::Running, "{answer:?}");
+    ensure!(answer.location == format!("/v1/instances/{}", soon.id), "{answer:?}");
+
+    // What does not settle in time is a receipt, and it settles later.
+    let node = soon.node.context("no node")?.to_string();
+    rack.roost(&["node", "cordon", &node])?;
+    let body = json!({"name": "late", "image": "busybox", "command": ["sleep", "1000"], "constraints": {"node": node}});
+    let answer = rack.api.post_and_wait("/v1/instances", &body, 1)?;
+    ensure!(answer.status == 202 && answer.location.starts_with("/v1/operations/"), "{answer:?}");
+    ensure!(!rack.api.get::<Operation>(&answer.location)?.status.is_final(), "over, and nothing can run it");
+    rack.roost(&["node", "uncordon", &node])?;
+    rack.api.wait_for("late", InstanceState::Running)?;
+    let operation = until("the operation is over", || {
+        let operation: Operation = rack.api.get(&answer.location)?;
+        Ok(operation.status.is_final().then_some(operation))
+    })?;
+    ensure!(operation.status == OperationStatus::Succeeded, "{operation:?}");
+    Ok(())
+}
+
+pub fn exec_takes_standard_input(rack: &Rack) -> Result<()> {
+    rack.roost(&["launch", "busybox", "reads", "--", "sleep", "1000"])?;
+    let piped =
+        |words: &[&str], input: &[u8]| rack.fed(&[&["exec", "-i", "reads", "--"], words].concat(), input.to_vec());
+    ensure!(piped(&["sh", "-c", "cat; echo end"], b"one\ntwo\n")? == b"one\ntwo\nend\n", "lines changed on their way");
+    let bytes: Vec<u8> = (0..=255).collect();
+    ensure!(piped(&["cat"], &bytes)? == bytes, "bytes that are no text changed on their way");
+    ensure!(piped(&["wc", "-c"], &vec![7; 3 << 20])? == b"3145728\n", "3 MiB did not arrive whole");
+    // Without -i a command sees the end at once and waits for nobody.
+    ensure!(rack.roost(&["exec", "reads", "--", "wc", "-c"])? == "0\n", "input that nobody sent");
     Ok(())
 }
 

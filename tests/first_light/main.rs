@@ -82,6 +82,8 @@ fn main() -> ExitCode {
         ("job::launched_web_answers_from_inside", |w| job::launched_web_answers_from_inside(&w.rack)),
         ("job::every_verb_shows_it", |w| job::every_verb_shows_it(&w.rack)),
         ("job::launching_is_a_receipt_that_settles", |w| job::launching_is_a_receipt_that_settles(&w.rack)),
+        ("job::a_wish_to_wait_is_heard", |w| job::a_wish_to_wait_is_heard(&w.rack)),
+        ("job::exec_takes_standard_input", |w| job::exec_takes_standard_input(&w.rack)),
         ("job::it_stops_starts_and_goes", |w| job::it_stops_starts_and_goes(&w.rack)),
         ("job::exit_codes_and_logs_are_kept", |w| job::exit_codes_and_logs_are_kept(&w.rack)),
         ("job::a_move_takes_its_files", |w| job::a_move_takes_its_files(&w.rack)),
@@ -93,6 +95,9 @@ fn main() -> ExitCode {
         ("inside::the_image_is_shared_and_never_written", |w| inside::the_image_is_shared_and_never_written(&w.rack)),
         ("surface::bad_input_is_named_and_changes_nothing", |w| {
             surface::bad_input_is_named_and_changes_nothing(&w.rack)
+        }),
+        ("surface::a_request_gone_astray_is_a_problem_like_others", |w| {
+            surface::a_request_gone_astray_is_a_problem_like_others(&w.rack)
         }),
         ("surface::the_committed_document_is_served", |w| surface::the_committed_document_is_served(&w.rack)),
         ("surface::nobody_gets_in_without_a_token", |w| surface::nobody_gets_in_without_a_token(&w.rack)),
@@ -106,6 +111,9 @@ fn main() -> ExitCode {
         ("hub::unplugged_is_unknown_never_cool", |w| hub::unplugged_is_unknown_never_cool(&w.rack)),
         ("hub::noise_is_counted_and_never_a_reading", |w| hub::noise_is_counted_and_never_a_reading(&w.rack)),
         ("power::a_cut_board_loses_all_and_comes_back", |w| power::a_cut_board_loses_all_and_comes_back(&w.rack)),
+        ("power::what_is_bound_to_a_board_waits_for_its_power", |w| {
+            power::what_is_bound_to_a_board_waits_for_its_power(&w.rack)
+        }),
         ("no_part_called_for_a_person", |w| no_part_called_for_a_person(&w.rack)),
     ])
 }

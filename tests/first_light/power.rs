@@ -4,7 +4,30 @@ use anyhow::{Context, Result, ensure};
 use roost_tests::machine;
 use roost_tests::rack::Rack;
 use roost_tests::until;
-use roost_types::{InstanceState, NodeStatus};
+use roost_types::{InstanceState, Node, NodeStatus};
+
+pub fn what_is_bound_to_a_board_waits_for_its_power(rack: &Rack) -> Result<()> {
+    let node = rack.api.list::<Node>("/v1/nodes")?.first().context("no node")?.name.to_string();
+    rack.roost(&["launch", "busybox", "bound", "--node", &node, "--", "sleep", "31536000"])?;
+    let old = machine::container(&rack.api.instance("bound")?)?;
+    ensure!(!old.is_empty(), "no process of the container is there");
+
+    rack.roost(&["node", "power", &node, "off"])?;
+    until("the board is down", || Ok((rack.api.node(&node)?.status == NodeStatus::Down).then_some(())))?;
+    ensure!(old.iter().all(|process| !process.is_alive()), "processes live on a board with no power");
+    let waits = rack.api.wait_for("bound", InstanceState::Pending)?;
+    ensure!(waits.node.is_none(), "pending with a node: {waits:?}");
+    let why = rack.roost(&["why", "bound"])?;
+    let line = why.lines().find(|line| line.starts_with(&node) && line.contains("status"));
+    ensure!(line.is_some_and(|line| line.contains("down")), "no reason for {node}:\n{why}");
+
+    rack.roost(&["node", "power", &node, "on"])?;
+    let back = rack.api.wait_for("bound", InstanceState::Running)?;
+    ensure!(back.node.as_ref().is_some_and(|on| on.as_str() == node), "it runs elsewhere: {back:?}");
+    ensure!(!machine::container(&back)?.is_empty(), "running, and no process of it is there");
+    ensure!(rack.roost(&["exec", "bound", "--", "hostname"])? == "bound\n");
+    Ok(())
+}
 
 pub fn a_cut_board_loses_all_and_comes_back(rack: &Rack) -> Result<()> {
     rack.roost(&["launch", "busybox", "web", "--", "sleep", "31536000"])?;

@@ -5,7 +5,7 @@ use std::path::Path;
 use anyhow::{Context, Result, ensure};
 use reqwest::Method;
 use roost_tests::rack::Rack;
-use roost_types::{Instance, Placement};
+use roost_types::{Instance, Node, Placement};
 use serde_json::{Value, json};
 
 /// A body that is refused: what it is, the status, the stable code, and the field at fault.
@@ -17,6 +17,23 @@ fn table() -> Vec<Refused> {
         ("{\"image\": ".to_owned(), 400, "malformed_json", None),
         refused(json!({}), 400, "missing_field", Some("image")),
         refused(json!({"image": "busybox", "colour": 1}), 400, "unknown_field", Some("colour")),
+        refused(
+            json!({"image": "busybox", "constraints": {"zone": 1}}),
+            400,
+            "unknown_field",
+            Some("constraints.zone"),
+        ),
+        refused(json!({"image": 7}), 400, "invalid_field", Some("image")),
+        refused(json!({"image": "busybox", "cpu_millis": "many"}), 400, "invalid_field", Some("cpu_millis")),
+        refused(json!({"image": "busybox", "cpu_millis": -5}), 400, "invalid_field", Some("cpu_millis")),
+        refused(json!(["busybox"]), 400, "invalid_field", None),
+        (String::new(), 400, "malformed_json", None),
+        refused(
+            json!({"image": "busybox", "constraints": {"node": "n99"}}),
+            400,
+            "invalid_field",
+            Some("constraints.node"),
+        ),
         refused(json!({"image": "busybox", "name": "Not A Name"}), 400, "invalid_name", Some("name")),
         refused(json!({"image": "busybox", "size": "huge"}), 400, "invalid_field", Some("size")),
         refused(json!({"image": "busybox", "publish": ["0:80"]}), 400, "invalid_field", Some("publish[0]")),
@@ -28,6 +45,12 @@ fn table() -> Vec<Refused> {
             422,
             "too_large",
             Some("memory_bytes"),
+        ),
+        refused(
+            json!({"image": "busybox", "cpu_millis": 64_000, "memory_bytes": 64 << 20}),
+            422,
+            "too_large",
+            Some("cpu_millis"),
         ),
     ]
 }
@@ -44,8 +67,60 @@ pub fn bad_input_is_named_and_changes_nothing(rack: &Rack) -> Result<()> {
         ensure!(problem["field"].as_str() == field, "{shown}: {}", answer.body);
         if code == "too_large" {
             let detail = problem["detail"].as_str().unwrap_or_default();
-            ensure!(detail.contains("memory") && detail.contains("MiB"), "no dimension or largest free: {detail}");
+            let (dimension, most) = largest(rack, field)?;
+            ensure!(detail.contains(dimension) && detail.contains(&most), "not {dimension} and {most}: {detail}");
         }
+    }
+    ensure!((rack.api.list::<Instance>("/v1/instances")?, rack.api.newest_event()?) == before, "something changed");
+    Ok(())
+}
+
+/// What a dimension is called, and the most of it that any board has, as a person reads it.
+fn largest(rack: &Rack, field: Option<&str>) -> Result<(&'static str, String)> {
+    let nodes: Vec<Node> = rack.api.list("/v1/nodes")?;
+    let most = |amount: fn(&Node) -> u64| nodes.iter().map(amount).max().context("no nodes");
+    Ok(match field {
+        Some("cpu_millis") => ("cpu", format!("{} m", most(|node| u64::from(node.capacity.cpu_millis))?)),
+        _ => ("memory", format!("{} MiB", most(|node| node.capacity.memory_bytes.0 >> 20)?)),
+    })
+}
+
+/// A request that is refused before its body counts: method, path, headers, the status and the code.
+type Astray<'a> = (Method, &'a str, &'a [(&'a str, &'a str)], u16, &'a str);
+
+pub fn a_request_gone_astray_is_a_problem_like_others(rack: &Rack) -> Result<()> {
+    let before = (rack.api.list::<Instance>("/v1/instances")?, rack.api.newest_event()?);
+    let token = rack.api.authorization();
+    let (let_in, is_json) = (("authorization", token.as_str()), ("content-type", "application/json"));
+    let wrong = ("authorization", "Bearer wrong");
+    let requests: [Astray; 11] = [
+        (Method::GET, "/v1/nonsense", &[let_in], 404, "not_found"),
+        (Method::GET, "/v1/instances/none", &[let_in], 404, "not_found"),
+        (Method::DELETE, "/v1/instances/none", &[let_in], 404, "not_found"),
+        (Method::PUT, "/v1/instances", &[let_in, is_json], 405, "method_not_allowed"),
+        (Method::DELETE, "/v1/instances", &[let_in], 405, "method_not_allowed"),
+        (Method::GET, "/v1/instances?limit=many", &[let_in], 400, "invalid_query"),
+        (Method::POST, "/v1/instances", &[is_json], 401, "unauthorized"),
+        (Method::POST, "/v1/instances", &[is_json, wrong], 401, "unauthorized"),
+        (Method::POST, "/v1/instances", &[let_in], 415, "unsupported_media_type"),
+        (Method::POST, "/v1/instances", &[let_in, ("content-type", "text/plain")], 415, "unsupported_media_type"),
+        (
+            Method::POST,
+            "/v1/instances",
+            &[let_in, ("content-type", "application/x-www-form-urlencoded")],
+            415,
+            "unsupported_media_type",
+        ),
+    ];
+    for (method, path, headers, status, code) in requests {
+        // With the right headers, this body would launch an instance.
+        let body = (method == Method::POST).then(|| json!({"image": "busybox"}).to_string());
+        let shown =
+            format!("{method} {path} {:?}", headers.iter().filter(|header| **header != let_in).collect::<Vec<_>>());
+        let answer = rack.api.send_bare(method, path, headers, body)?;
+        ensure!(answer.content_type == "application/problem+json", "{shown}: {answer:?}");
+        let said = answer.json()?["code"].as_str().map(str::to_owned);
+        ensure!((answer.status, said.as_deref()) == (status, Some(code)), "{shown}: {answer:?}");
     }
     ensure!((rack.api.list::<Instance>("/v1/instances")?, rack.api.newest_event()?) == before, "something changed");
     Ok(())

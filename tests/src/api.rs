@@ -68,6 +68,42 @@ impl Api {
         self.answer(request).with_context(|| format!("{method} {path}"))
     }
 
+    /// Sends a request with these headers and no other: no token and no content type come by themselves.
+    ///
+    /// # Errors
+    /// No response arrives.
+    pub fn send_bare(
+        &self,
+        method: Method,
+        path: &str,
+        headers: &[(&str, &str)],
+        body: Option<String>,
+    ) -> Result<Answer> {
+        let request = self.client.request(method.clone(), format!("{}{path}", self.url));
+        let request = headers.iter().fold(request, |request, (name, value)| request.header(*name, *value));
+        let request = match body {
+            Some(body) => request.body(body),
+            None => request,
+        };
+        self.answer(request).with_context(|| format!("{method} {path}"))
+    }
+
+    /// The value of `Authorization` that lets this client in.
+    #[must_use]
+    pub fn authorization(&self) -> String {
+        format!("Bearer {}", self.token)
+    }
+
+    /// Sends JSON with a wish to wait up to `seconds` for what it asks for.
+    ///
+    /// # Errors
+    /// No response arrives.
+    pub fn post_and_wait(&self, path: &str, body: &Value, seconds: u32) -> Result<Answer> {
+        let (token, wait) = (self.authorization(), format!("wait={seconds}"));
+        let headers = [("authorization", token.as_str()), ("content-type", "application/json"), ("prefer", &wait)];
+        self.send_bare(Method::POST, path, &headers, Some(body.to_string()))
+    }
+
     /// Sends a GET request with no credential.
     ///
     /// # Errors

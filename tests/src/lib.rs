@@ -56,6 +56,13 @@ pub fn repeated(normally: u32, in_a_soak: u32) -> u32 {
     if std::env::var_os("ROOST_SOAK").is_some() { in_a_soak } else { normally }
 }
 
+/// A port of the host for an instance to publish; below the range that the kernel gives to clients, and another one in
+/// every test program that runs.
+#[must_use]
+pub fn port_to_publish() -> u16 {
+    20_000 + u16::try_from(std::process::id() % 10_000).unwrap_or_default()
+}
+
 /// Prints a figure that was seen. Figures are for people: no test depends on one.
 pub fn figure(what: &str, took: Duration) {
     println!("    figure: {what}: {:.1} ms", took.as_secs_f64() * 1000.0);

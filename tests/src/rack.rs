@@ -1,12 +1,14 @@
 //! A `roost dev` and the command line to it.
 
 use std::fs::{self, File};
+use std::io::{Read, Write};
 use std::net::TcpListener;
 use std::path::{Path, PathBuf};
 use std::process::{Child, Command, Stdio};
+use std::thread;
 use std::time::{Duration, Instant};
 
-use anyhow::{Context, Result, bail, ensure};
+use anyhow::{Context, Result, anyhow, bail, ensure};
 use nix::sys::signal::{Signal, kill};
 use nix::unistd::Pid;
 use roost_types::{Image, Instance, Node, NodeStatus};
@@ -172,6 +174,33 @@ impl Rack {
         })
     }
 
+    /// Runs a verb that must succeed with `input` as its standard input, and gives back what it printed.
+    ///
+    /// # Errors
+    /// It fails, or does not end within [`crate::PATIENCE`].
+    pub fn fed(&self, words: &[&str], input: Vec<u8>) -> Result<Vec<u8>> {
+        let mut command = self.command();
+        command.args(words).stdin(Stdio::piped()).stdout(Stdio::piped()).stderr(Stdio::inherit());
+        let mut roost = command.spawn().context("start roost")?;
+        let (mut to, mut from) = (roost.stdin.take().context("no input")?, roost.stdout.take().context("no output")?);
+        // A verb that ends without reading breaks the pipe; its exit status tells.
+        let feeder = thread::spawn(move || to.write_all(&input).is_ok());
+        let reader = thread::spawn(move || {
+            let mut printed = Vec::new();
+            from.read_to_end(&mut printed).map(|_| printed)
+        });
+        let ended = until(&format!("roost {} has ended", words.join(" ")), || Ok(roost.try_wait()?));
+        if ended.is_err() {
+            roost.kill()?;
+            roost.wait()?;
+        }
+        let took_all = feeder.join().unwrap_or_default();
+        let printed = reader.join().map_err(|_| anyhow!("the reader panicked"))??;
+        let status = ended.with_context(|| format!("it had printed {} bytes", printed.len()))?;
+        ensure!(status.success() && took_all, "roost {}: {status}, all input taken: {took_all}", words.join(" "));
+        Ok(printed)
+    }
+
     /// Runs a verb that must succeed and gives back what it printed.
     ///
     /// # Errors
@@ -238,7 +267,10 @@ impl Rack {
     /// It does not end well, or something is left.
     pub fn interrupt(&mut self) -> Result<()> {
         let mut dev = self.dev.take().context("the rack does not run")?;
-        kill(Pid::from_raw(i32::try_from(dev.id())?), Signal::SIGINT)?;
+        let pid = i32::try_from(dev.id())?;
+        // Not all of them are in cgroups of the rack: the controller and the simulator are only below `dev`.
+        let below = descendants(pid);
+        kill(Pid::from_raw(pid), Signal::SIGINT)?;
         let ended = until("roost dev has ended", || Ok(dev.try_wait()?));
         if ended.is_err() {
             dev.kill()?;
@@ -246,6 +278,9 @@ impl Rack {
         }
         let status = ended?;
         ensure!(status.success(), "roost dev ended with {status}:\n{}", self.said());
+        let alive = || below.iter().filter(|process| process.is_alive()).map(Process::command_line).collect::<Vec<_>>();
+        let gone = until("all that dev started is gone", || Ok(alive().is_empty().then_some(())));
+        ensure!(gone.is_ok(), "these outlived roost dev:\n    {}", alive().join("\n    "));
         self.traces.as_ref().context("the rack never ran")?.ensure_none()
     }
 

@@ -9,7 +9,7 @@ use nix::unistd::Pid;
 use roost_tests::machine::{self, Process};
 use roost_tests::rack::Rack;
 use roost_tests::suite::{self, World};
-use roost_tests::{repeated, until};
+use roost_tests::{port_to_publish, repeated, until};
 use roost_types::{Instance, InstanceState};
 use serde_json::json;
 
@@ -46,6 +46,7 @@ impl World for Survivor {
 fn main() -> ExitCode {
     suite::run::<Survivor>(&[
         ("containers_outlive_everything_else", |w| containers_outlive_everything_else(&mut w.rack)),
+        ("a_published_port_answers_after_a_kill", |w| a_published_port_answers_after_a_kill(&mut w.rack)),
         ("what_was_acknowledged_is_found_after_a_kill", |w| what_was_acknowledged_is_found_after_a_kill(&mut w.rack)),
         ("a_killed_part_comes_back_by_itself", |w| a_killed_part_comes_back_by_itself(&w.rack)),
         ("an_exit_while_nobody_looked_is_known", |w| an_exit_while_nobody_looked_is_known(&mut w.rack)),
@@ -84,6 +85,31 @@ fn containers_outlive_everything_else(rack: &mut Rack) -> Result<()> {
     // What was adopted is still governed.
     rack.roost(&["stop", "a"])?;
     ensure!(before[0].1.iter().all(|process| !process.is_alive()), "an adopted container does not stop");
+    Ok(())
+}
+
+fn a_published_port_answers_after_a_kill(rack: &mut Rack) -> Result<()> {
+    let port = port_to_publish();
+    let publish = format!("{port}:80");
+    let words = ["launch", "busybox", "web", "--publish", &publish, "--", "httpd", "-f", "-p", "80", "-h", "/etc"];
+    rack.roost(&words)?;
+    let before = rack.api.wait_for("web", InstanceState::Running)?;
+    let processes = machine::container(&before)?;
+    let answers = |rack: &Rack| {
+        until("the published port answers", || {
+            let answer = rack.api.fetch(&format!("http://127.0.0.1:{port}/hostname")).ok();
+            Ok(answer.is_some_and(|answer| answer.status == 200 && answer.body == "web\n").then_some(()))
+        })
+    };
+    answers(rack)?;
+    for _ in 0..repeated(1, 20) {
+        rack.kill_all_but_containers()?;
+        rack.start_again()?;
+        answers(rack)?;
+        let after = rack.api.wait_for("web", InstanceState::Running)?;
+        ensure!((after.allocation, after.restarts) == (before.allocation, before.restarts), "it was started again");
+        ensure!(machine::container(&after)? == processes, "it has other processes");
+    }
     Ok(())
 }
 
