@@ -36,7 +36,7 @@ pub(super) async fn serve<R: Runtime>(
     let stdout = pipe("standard output", stdout)?;
     let stderr = stderr.map(|fd| pipe("standard error", fd)).transpose()?;
     let input = wish.stdin.then(|| pipe("standard input", stdin).map(|pipe| feed(pipe, terminal))).transpose()?;
-    let mut hands = Hands { input, control, terminal };
+    let mut hands = Hands { input, waiting: None, control, terminal };
     let (mut out, mut err) = (vec![0; MAX_DATA.min(16 << 10)], vec![0; 4 << 10]);
     let (mut out_open, mut err_open, mut status) = (true, stderr.is_some(), None);
     // Output is read to its end even after the process ended, but a child that outlives it may keep it open for ever.
@@ -55,7 +55,8 @@ pub(super) async fn serve<R: Runtime>(
             }
             ended = &mut exit, if status.is_none() => status = Some(ended.ok()),
             () = tokio::time::sleep(LINGER), if status.is_some() => break,
-            message = socket.receive() => hands.take(message?, &stdout).await,
+            () = hands.pass_on(), if hands.waiting.is_some() => {}
+            message = socket.receive(), if hands.waiting.is_none() => hands.take(message?, &stdout).await,
         }
     }
     drop(hands);
@@ -95,20 +96,29 @@ fn feed(pipe: Pipe, terminal: bool) -> mpsc::Sender<Bytes> {
 /// What the user can do to the process.
 struct Hands {
     input: Option<mpsc::Sender<Bytes>>,
+    /// For standard input, until there is room in its queue. Nothing more is received before: a process may read no
+    /// further until what it wrote is taken from it, so that must go on meanwhile.
+    waiting: Option<Bytes>,
     control: mpsc::Sender<ExecControl>,
     terminal: bool,
 }
 
 impl Hands {
+    /// Queues what waits for standard input, once there is room. Safe to cancel.
+    async fn pass_on(&mut self) {
+        if let Some(input) = &self.input
+            && let Ok(room) = input.reserve().await
+            && let Some(data) = self.waiting.take()
+        {
+            room.send(data);
+        }
+        // What arrives for a standard input that is closed is dropped.
+        self.waiting = None;
+    }
+
     async fn take(&mut self, (on, data): (u8, Bytes), terminal: &Pipe) {
         match on {
-            channel::STDIN => {
-                if let Some(input) = &self.input
-                    && input.send(data).await.is_err()
-                {
-                    self.input = None;
-                }
-            }
+            channel::STDIN => self.waiting = Some(data),
             channel::STDIN_CLOSE => self.input = None,
             channel::RESIZE if self.terminal => {
                 if let Ok(Resize { cols, rows }) = serde_json::from_slice(&data) {

@@ -7,15 +7,15 @@ use std::process::{Command, Stdio};
 use std::sync::Arc;
 use std::time::Duration;
 
-use futures_util::{SinkExt, StreamExt};
+use futures_util::{SinkExt, Stream, StreamExt};
 use roost_types::stream::{StreamEnd, StreamKind, StreamRequest, channel};
 use roost_types::sync::NodeNetwork;
 use roost_types::{AllocationId, AllocationSpec, ExitStatus, StreamId};
 use tokio::net::{TcpListener, TcpStream};
 use tokio::sync::{mpsc, oneshot};
 use tokio_tungstenite::WebSocketStream;
-use tokio_tungstenite::tungstenite::Message;
 use tokio_tungstenite::tungstenite::handshake::server::{Request, Response};
+use tokio_tungstenite::tungstenite::{Error, Message};
 
 use super::{Streams, serve};
 use crate::clock;
@@ -125,7 +125,9 @@ fn exec(command: &[&str], stdin: bool) -> StreamKind {
 }
 
 /// Everything on each channel, and how it ended.
-async fn collect(socket: &mut WebSocketStream<TcpStream>) -> (BTreeMap<u8, Vec<u8>>, StreamEnd) {
+async fn collect(
+    socket: &mut (impl Stream<Item = Result<Message, Error>> + Unpin),
+) -> (BTreeMap<u8, Vec<u8>>, StreamEnd) {
     let mut seen: BTreeMap<u8, Vec<u8>> = BTreeMap::new();
     loop {
         let next = tokio::time::timeout(Duration::from_secs(10), socket.next()).await.expect("silent for 10 s");
@@ -147,6 +149,24 @@ async fn a_process_gets_its_input_and_its_output_and_status_come_back() {
     assert_eq!(seen[&channel::STDOUT], b"hi there\n");
     assert_eq!(seen[&channel::STDERR], b"to err");
     assert_eq!(end.exit.unwrap().code, 7);
+}
+
+#[tokio::test]
+async fn an_echo_of_more_than_every_buffer_does_not_wait_for_itself() {
+    let socket = dialled(exec(&["cat"], true), Path::new("/nonexistent")).await;
+    let (mut sink, mut stream) = socket.split();
+    let pieces: Vec<Vec<u8>> = (0..512).map(|n| vec![n as u8; 32 << 10]).collect();
+    let sent = pieces.concat();
+    let sending = async move {
+        for piece in pieces {
+            sink.send(Message::Binary([vec![channel::STDIN], piece].concat().into())).await.unwrap();
+        }
+        sink.send(Message::Binary(vec![channel::STDIN_CLOSE].into())).await.unwrap();
+        sink
+    };
+    let (_sink, (seen, end)) = tokio::join!(sending, collect(&mut stream));
+    assert!(seen[&channel::STDOUT] == sent, "{} of {} bytes, or others", seen[&channel::STDOUT].len(), sent.len());
+    assert_eq!(end.exit.unwrap().code, 0);
 }
 
 #[tokio::test]
