@@ -84,29 +84,38 @@ fn refused(client: &Client, error: tungstenite::Error) -> CliError {
 
 type Socket = tokio_tungstenite::WebSocketStream<tokio_tungstenite::MaybeTlsStream<tokio::net::TcpStream>>;
 
-/// Carries bytes both ways until the agent says how it ended.
+/// Carries bytes both ways until the agent says how it ended. Neither way waits for the other: a command may take no
+/// input before its output is taken.
 async fn converse(socket: Socket, mut outgoing: mpsc::Receiver<Vec<u8>>) -> Result<StreamEnd, CliError> {
     let (mut sink, mut stream) = socket.split();
-    let mut sending = true;
-    loop {
-        tokio::select! {
-            message = stream.next() => match message {
+    let sending = async {
+        // What cannot be sent any more is told by the reading side, with its reason.
+        while let Some(data) = outgoing.recv().await
+            && sink.send(Message::Binary(data.into())).await.is_ok()
+        {}
+    };
+    let receiving = async {
+        loop {
+            match stream.next().await {
                 Some(Ok(Message::Binary(data))) => {
                     if let Some(end) = received(&data)? {
                         return Ok(end);
                     }
                 }
-                Some(Ok(Message::Close(_))) | None => return Err(CliError::Failed("the stream ended before the command did".into())),
+                Some(Ok(Message::Close(_))) | None => {
+                    return Err(CliError::Failed("the stream ended before the command did".into()));
+                }
                 Some(Ok(_)) => {}
                 Some(Err(e)) => return Err(CliError::step("reading the stream", e)),
-            },
-            data = outgoing.recv(), if sending => match data {
-                // What cannot be sent any more is told by the reading side, with its reason.
-                Some(data) => sending = sink.send(Message::Binary(data.into())).await.is_ok(),
-                None => sending = false,
-            },
+            }
         }
+    };
+    tokio::pin!(receiving);
+    tokio::select! {
+        end = &mut receiving => return end,
+        () = sending => {}
     }
+    receiving.await
 }
 
 /// Acts on one message; the last one is returned.
