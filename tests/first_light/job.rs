@@ -120,6 +120,11 @@ pub fn exec_takes_standard_input(rack: &Rack) -> Result<()> {
     let bytes: Vec<u8> = (0..=255).collect();
     ensure!(piped(&["cat"], &bytes)? == bytes, "bytes that are no text changed on their way");
     ensure!(piped(&["wc", "-c"], &vec![7; 3 << 20])? == b"3145728\n", "3 MiB did not arrive whole");
+    // More than all buffers on the way hold, in both directions: output must flow while input cannot.
+    let long = vec![7; 128 << 20];
+    ensure!(piped(&["cat"], &long)? == long, "an echo of 128 MiB changed on its way");
+    let late = piped(&["sh", "-c", "head -c 134217728 /dev/zero; wc -c"], &long)?;
+    ensure!(late.len() == (128 << 20) + 10 && late.ends_with(b"\x00134217728\n"), "{} bytes came", late.len());
     // Without -i a command sees the end at once and waits for nobody.
     ensure!(rack.roost(&["exec", "reads", "--", "wc", "-c"])? == "0\n", "input that nobody sent");
     Ok(())
