@@ -7,8 +7,8 @@ use std::os::unix::fs::OpenOptionsExt;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
-use nix::pty::openpty;
-use nix::unistd::ttyname;
+use nix::fcntl::OFlag;
+use nix::pty::{grantpt, posix_openpt, ptsname_r, unlockpt};
 use rustix::fs::{OFlags, fcntl_getfl, fcntl_setfl};
 use rustix::termios::{OptionalActions, tcgetattr, tcsetattr};
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
@@ -39,10 +39,9 @@ impl Cable {
         let line =
             OpenOptions::new().read(true).write(true).custom_flags(O_NOCTTY).open(chip).map_err(|e| failed(&e))?;
         let (from_chip, to_chip) = asynchronous(line.into()).map_err(|e| failed(&e))?;
-        let pty = openpty(None, None).map_err(|e| failed(&e))?;
-        raw(&pty.slave).map_err(|e| failed(&e))?;
-        let name = ttyname(&pty.slave).map_err(|e| failed(&e))?;
-        let (from_host, to_host) = asynchronous(pty.master).map_err(|e| failed(&e))?;
+        let Pty { master, slave, name } = Pty::open().map_err(|e| failed(&e))?;
+        raw(&slave).map_err(|e| failed(&e))?;
+        let (from_host, to_host) = asynchronous(master).map_err(|e| failed(&e))?;
         match std::fs::remove_file(link) {
             Err(e) if e.kind() != std::io::ErrorKind::NotFound => return Err(failed(&e)),
             _ => {}
@@ -53,7 +52,7 @@ impl Cable {
             tokio::spawn(copy(from_chip, Arc::clone(&near))),
             tokio::spawn(copy(from_host, Arc::new(Mutex::new(to_chip)))),
         ];
-        Ok(Self { link: link.to_owned(), near, _far: pty.slave, copies })
+        Ok(Self { link: link.to_owned(), near, _far: slave, copies })
     }
 
     /// Puts bytes on the line as if the firmware had sent them.
@@ -72,6 +71,26 @@ impl Drop for Cable {
         }
         // The path vanishes as one below /dev/serial/by-id does; it may have been replaced already.
         let _ = std::fs::remove_file(&self.link);
+    }
+}
+
+/// Both ends of a new pty.
+struct Pty {
+    master: OwnedFd,
+    slave: OwnedFd,
+    /// Path of the slave.
+    name: String,
+}
+
+impl Pty {
+    /// Not `openpty`: what that opens every board switched on later would inherit, and hold the line up when it is pulled.
+    fn open() -> std::io::Result<Self> {
+        let master = posix_openpt(OFlag::O_RDWR | OFlag::O_NOCTTY | OFlag::O_CLOEXEC)?;
+        grantpt(&master)?;
+        unlockpt(&master)?;
+        let name = ptsname_r(&master)?;
+        let slave = OpenOptions::new().read(true).write(true).custom_flags(O_NOCTTY).open(&name)?;
+        Ok(Self { master: master.into(), slave: slave.into(), name })
     }
 }
 
@@ -105,17 +124,36 @@ async fn copy(mut from: Receiver, to: Arc<Mutex<Sender>>) {
 #[cfg(test)]
 mod tests {
     use std::io::{Read, Write};
+    use std::time::Duration;
 
     use super::*;
+
+    const PATIENCE: Duration = Duration::from_secs(10);
+
+    #[tokio::test]
+    async fn a_process_started_while_it_is_plugged_does_not_hold_the_line_up() {
+        let link = std::env::temp_dir().join(format!("roost-cable-held-{}", std::process::id()));
+        let chip = Pty::open().unwrap();
+        let cable = Cable::plug(Path::new(&chip.name), &link).unwrap();
+        let mut host = OpenOptions::new().read(true).custom_flags(O_NOCTTY).open(&link).unwrap();
+        let mut board = std::process::Command::new("sleep").arg("600").spawn().unwrap();
+
+        drop(cable);
+        let end = tokio::task::spawn_blocking(move || host.read(&mut [0; 16]));
+        let hung_up = tokio::time::timeout(PATIENCE, end).await;
+        board.kill().unwrap();
+        board.wait().unwrap();
+        assert!(matches!(hung_up, Ok(Ok(Ok(0) | Err(_)))), "{hung_up:?}");
+    }
 
     #[tokio::test]
     async fn carries_bytes_both_ways_takes_noise_and_hangs_up_when_pulled() {
         let dir = std::env::temp_dir().join(format!("roost-cable-{}", std::process::id()));
         std::fs::create_dir_all(&dir).unwrap();
-        let chip = openpty(None, None).unwrap();
+        let chip = Pty::open().unwrap();
         raw(&chip.slave).unwrap();
         let link = dir.join("hub0");
-        let cable = Cable::plug(&ttyname(&chip.slave).unwrap(), &link).unwrap();
+        let cable = Cable::plug(Path::new(&chip.name), &link).unwrap();
         let mut host = OpenOptions::new().read(true).write(true).custom_flags(O_NOCTTY).open(&link).unwrap();
         let mut firmware = std::fs::File::from(chip.master);
 
