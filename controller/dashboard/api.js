@@ -47,4 +47,19 @@ export const power = (name, action) => call("POST", `/v1/nodes/${segment(name)}/
 export const setEligibility = (name, eligibility) => call("PATCH", `/v1/nodes/${segment(name)}`, { eligibility });
 export const drain = (name) => call("POST", `/v1/nodes/${segment(name)}/drain`);
 export const dev = (command) => call("POST", "/v1/dev/commands", command);
-export const events = (query) => call("GET", `/v1/events?${query}`);
+
+/** Every item of a list, page by page. */
+async function every(path) {
+  const items = [];
+  let cursor = null;
+  do {
+    const page = await call("GET", cursor === null ? `${path}?limit=1000` : `${path}?limit=1000&cursor=${segment(cursor)}`);
+    items.push(...page.items);
+    cursor = page.next_cursor;
+  } while (cursor !== null);
+  return items;
+}
+
+export const events = () => every("/v1/events");
+export const alerts = () => every("/v1/alerts");
+export const acknowledge = (id) => call("POST", `/v1/alerts/${segment(id)}/acknowledge`);

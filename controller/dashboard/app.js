@@ -1,6 +1,7 @@
 // The dashboard: signs in, draws what the controller says, and keeps it live. It owns no state of the cluster: every
 // figure comes from the public API, the rack through the event stream.
 
+import { AlertStrip } from "./alerts.js";
 import * as api from "./api.js";
 import { byId, setText } from "./dom.js";
 import { duration } from "./format.js";
@@ -37,10 +38,16 @@ function askForToken(problem = "") {
   byId("token").focus();
 }
 
+/** An alert begins, is seen or ends, or grows worse, which shows only in the state of the heat. */
+function tellsOfAlert(event) {
+  return event.kind.startsWith("alert-") || event.kind.endsWith("-thermal-changed");
+}
+
 class Dashboard {
   #page = { items: [], next_cursor: null };
   #view = null;
   #refresh;
+  #alertsToo = false;
   #lostAt = null;
   #shownAt = 0;
 
@@ -50,11 +57,12 @@ class Dashboard {
     this.drawing = new RackDrawing(byId("rack"), { dev: this.dev, openNode: openBoard });
     this.hubs = new HubList(byId("hubs"), { dev: this.dev });
     this.events = new EventList();
+    this.alerts = new AlertStrip();
     this.table = new InstanceTable({ dev: this.dev, openNode: openBoard, openWhy, refresh: () => this.refreshSoon(),
       counted: (page) => { this.#page = page; this.#summarise(); } });
     this.stream = new Stream({
       rack: (view) => this.show(view),
-      event: (event) => { this.events.add(event); this.refreshSoon(); },
+      event: (event) => { this.events.add(event); this.refreshSoon(tellsOfAlert(event)); },
       state: (state) => this.#connection(state),
       after: () => this.events.newest,
       refused: () => this.#mayRetry(),
@@ -70,7 +78,7 @@ class Dashboard {
     drawLegend(byId("legend"));
     byId("launch").addEventListener("click", openLaunch);
     this.show(await api.rack());
-    await Promise.all([this.table.load(), this.#pastEvents()]);
+    await Promise.all([this.table.load(), this.alerts.load(), this.#pastEvents()]);
     this.stream.open();
     setInterval(() => this.#tick(), 1_000);
   }
@@ -83,14 +91,17 @@ class Dashboard {
     this.#summarise();
   }
 
-  /** Reads the instances again, once for many events that come together. */
-  refreshSoon() {
+  /** Reads the instances, and when asked the alerts, again, once for many events that come together. */
+  refreshSoon(alerts = false) {
+    this.#alertsToo ||= alerts;
     this.#refresh ??= setTimeout(async () => {
+      const alertsToo = this.#alertsToo;
       this.#refresh = undefined;
+      this.#alertsToo = false;
       try {
-        await this.table.load();
+        await Promise.all([this.table.load(), alertsToo ? this.alerts.load() : null]);
       } catch (error) {
-        notify(`Instances: ${error.message}`, "error");
+        notify(`Reading again: ${error.message}`, "error");
       }
     }, REFRESH_AFTER_MS);
   }
@@ -100,12 +111,7 @@ class Dashboard {
   }
 
   async #pastEvents() {
-    let cursor = null;
-    do {
-      const page = await api.events(cursor === null ? "limit=1000" : `limit=1000&cursor=${encodeURIComponent(cursor)}`);
-      for (const event of page.items) this.events.add(event);
-      cursor = page.next_cursor;
-    } while (cursor !== null);
+    this.events.addPast(await api.events());
   }
 
   #connection(state) {
@@ -115,7 +121,7 @@ class Dashboard {
     setText(indicator, state);
     if (state === "live") {
       this.#lostAt = null;
-      this.refreshSoon();
+      this.refreshSoon(true);
     } else {
       this.#lostAt ??= performance.now();
     }
@@ -125,6 +131,7 @@ class Dashboard {
   #tick() {
     this.drawing.tick();
     this.table.tick();
+    this.alerts.tick();
     const lost = this.#lostAt === null ? 0 : performance.now() - this.#lostAt;
     const stale = lost > STALE_AFTER_MS;
     byId("app").classList.toggle("stale", stale);

@@ -31,11 +31,16 @@ export class EventList {
     return this.#newest;
   }
 
+  /** Shows the newest of what happened before the page was opened; `events` are oldest first. */
+  addPast(events) {
+    for (const event of events.slice(-SHOWN)) this.add(event);
+  }
+
   /** Shows an event at the top, unless it is already there. */
   add(event) {
     if (event.id <= this.#newest) return;
     this.#newest = event.id;
-    this.#list.prepend(h("li", { "data-kind": event.kind, "data-weight": weight(event) },
+    this.#list.prepend(h("li", { "data-event": event.id, "data-kind": event.kind, "data-weight": weight(event) },
       h("time", { datetime: event.at }, clock(event.at)),
       h("span", { class: "event-text" }, h("span", { class: "event-message" }, event.message), h("span", { class: "event-kind" }, event.kind))));
     while (this.#list.childElementCount > SHOWN) this.#list.lastElementChild.remove();

@@ -6,6 +6,8 @@ import { bytes, celsius, duration } from "./format.js";
 import { notify } from "./notice.js";
 import * as panel from "./panel.js";
 
+const REFRESH_MS = 2_000;
+
 function facts(node) {
   const heat = node.thermal;
   const of = (used, all) => `${used} of ${all}`;
@@ -17,7 +19,7 @@ function facts(node) {
     ["Why", heat.reason],
     ["Estimate", celsius(heat.estimate)],
     ["Predicted", celsius(heat.predicted)],
-    ["SoC", celsius(heat.soc)],
+    [node.status === "ready" ? "SoC" : "SoC, last heard", celsius(heat.soc)],
     ["Inlet", heat.zone === null ? "in no zone" : `${celsius(heat.inlet)} in ${heat.zone}`],
     ["Age of data", heat.age_ms === null ? "never" : duration(heat.age_ms)],
     ["Slot", node.slot ?? "none"],
@@ -39,29 +41,42 @@ function actions(name, node, again, switchable) {
     } catch (error) {
       notify(`${label} ${name}: ${error.message}`, "error");
     }
+    event.target.disabled = false;
     again();
   } }, label);
   const uses = node.eligibility === "eligible"
     ? [act("Cordon", () => api.setEligibility(name, "cordoned")), act("Drain", () => api.drain(name))]
     : [act("Make eligible", () => api.setEligibility(name, "eligible"))];
-  const powers = switchable
-    ? [act("Power on", () => api.power(name, "on")), act("Power off", () => api.power(name, "off"), "danger"), act("Power cycle", () => api.power(name, "cycle"), "danger")]
-    : [];
-  return h("div", { class: "actions" }, uses, powers);
+  const on = () => act("Power on", () => api.power(name, "on"));
+  const off = () => [act("Power off", () => api.power(name, "off"), "danger"), act("Power cycle", () => api.power(name, "cycle"), "danger")];
+  const powers = [node.status === "ready" ? null : on(), node.status === "down" ? null : off()].flat();
+  return h("div", { class: "actions" }, uses, switchable ? powers : []);
 }
 
-/** Opens the panel for a board; `switchable` when the controller can switch its power. */
+/** Opens the panel for a board and keeps it true while it is open; `switchable` when the controller can switch its power. */
 export async function openNode(name, switchable) {
   const key = panel.open(`Board ${name}`, h("p", {}, "Loading…"));
+  const buttons = h("div");
+  const list = h("dl", { class: "facts" });
+  let shown = "";
   const draw = async () => {
+    const node = await api.node(name);
+    // A button is replaced only when there is another choice: a press or the focus must not be lost to a refresh.
+    const choice = `${node.status} ${node.eligibility}`;
+    if (choice !== shown) buttons.replaceChildren(actions(name, node, drawOrSay, switchable));
+    shown = choice;
+    list.replaceChildren(...facts(node).map(([term, value]) => h("div", {}, h("dt", {}, term), h("dd", {}, value))));
+    if (!list.isConnected) panel.refill(key, buttons, list);
+  };
+  const drawOrSay = async () => {
     try {
-      const node = await api.node(name);
-      panel.refill(key,
-        actions(name, node, draw, switchable),
-        h("dl", { class: "facts" }, facts(node).map(([term, value]) => h("div", {}, h("dt", {}, term), h("dd", {}, value)))));
+      await draw();
     } catch (error) {
       panel.refill(key, h("p", { class: "field-error" }, error.message));
     }
   };
-  await draw();
+  while (panel.shows(key)) {
+    await drawOrSay();
+    await new Promise((resolve) => setTimeout(resolve, REFRESH_MS));
+  }
 }

@@ -25,6 +25,11 @@ export function refill(key, ...content) {
   if (shown === key) byId("panel-body").replaceChildren(...content);
 }
 
+/** Whether the panel still shows what this key was given for. */
+export function shows(key) {
+  return shown === key;
+}
+
 /** Closes the panel. */
 export function close() {
   panel.close();

@@ -119,6 +119,7 @@ export class RackDrawing {
       element.setAttribute("aria-label", now.number === null ? "Boards in no slot" : `Shelf ${now.number}`);
       element.style.setProperty("--width", now.width);
       element.classList.toggle("wide", now.width > 8);
+      element.classList.toggle("four", now.width === 4);
     };
     return { element, tiles, zones, update };
   }

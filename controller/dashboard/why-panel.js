@@ -13,8 +13,9 @@ function bar(value) {
 
 function candidates(placement) {
   if (placement.candidates.length === 0) return h("p", {}, "No node could take it.");
-  const names = [...new Set(placement.candidates.flatMap((candidate) => Object.keys(candidate.scores)))];
   const weights = placement.candidates[0].scores;
+  const weight = (name) => weights[name]?.weight ?? 0;
+  const names = [...new Set(placement.candidates.flatMap((candidate) => Object.keys(candidate.scores)))].sort((a, b) => weight(b) - weight(a));
   const head = h("tr", {}, h("th", { scope: "col" }, "Node"), h("th", { scope: "col", class: "number" }, "Total"),
     names.map((name) => h("th", { scope: "col", class: "number" }, name, h("span", { class: "weight" }, ` ×${weights[name]?.weight ?? "–"}`))));
   const rows = placement.candidates.map((candidate) => h("tr", { class: candidate.node === placement.node ? "chosen" : null },
@@ -31,7 +32,7 @@ function filtered(placement) {
   if (placement.filtered.length === 0) return h("p", {}, "No node was ruled out.");
   const counts = Object.entries(placement.filtered_by).map(([filter, number]) => h("li", {}, h("b", {}, String(number)), ` ${filter.replace("_", " ")}`));
   const rows = placement.filtered.map((node) => h("li", {},
-    h("b", {}, node.node), " ", h("span", { class: "filter-name" }, node.filter.replace("_", " ")), " ", h("span", { class: "filter-detail" }, node.detail)));
+    h("b", {}, node.node), " ", h("span", { class: "filter-name", "data-filter": node.filter }, node.filter.replace("_", " ")), " ", h("span", { class: "filter-detail" }, node.detail)));
   return [h("ul", { class: "filter-counts" }, counts), h("ul", { class: "filtered" }, rows)];
 }
 

@@ -50,7 +50,7 @@ export class ZonePanel {
       this.shownState = zone.thermal;
       this.state.replaceChildren(...(zone.thermal === "nominal" ? [] : [icon(zone.thermal)]), zone.thermal);
     }
-    if (this.slider && !this.held && known !== null) this.#showFree(known);
+    if (this.slider && !this.held && known !== null && document.activeElement !== this.slider) this.slider.value = String(known);
   }
 
   /** Adds the zone's value to its line; `at` is the time of the view in milliseconds. */
@@ -63,25 +63,20 @@ export class ZonePanel {
     setText(this.age, this.zone.age_ms === null ? "never" : duration(this.zone.age_ms + sinceMessage));
   }
 
+  /** Nothing is said of a hold until this page has changed it: another page or the command line may hold the air. */
   #control(zone) {
     const id = `heat-${zone.name}`;
     this.held = false;
     this.slider = h("input", { id, type: "range", min: "15", max: "60", step: "0.5", value: "22",
       oninput: () => this.#hold(SEND_AFTER_MS), onchange: () => this.#hold(0) });
-    this.output = h("output", { for: id }, "free");
-    this.release = h("button", { type: "button", class: "quiet", disabled: true, onclick: () => this.#letGo() }, "Release");
+    this.output = h("output", { for: id });
+    this.release = h("button", { type: "button", class: "quiet", onclick: () => this.#letGo() }, "Release");
     return h("div", { class: "zone-control" },
       h("label", { for: id }, "Hold inlet"), this.slider, this.output, this.release);
   }
 
-  #showFree(celsiusNow) {
-    if (document.activeElement !== this.slider) this.slider.value = String(celsiusNow);
-    setText(this.output, "free");
-  }
-
   #hold(after) {
     this.held = true;
-    this.release.disabled = false;
     const wanted = Number(this.slider.value);
     setText(this.output, `${wanted.toFixed(1)} °C`);
     setAttribute(this.slider, "aria-valuetext", `${wanted.toFixed(1)} degrees Celsius`);
@@ -92,7 +87,6 @@ export class ZonePanel {
   #letGo() {
     clearTimeout(this.timer);
     this.held = false;
-    this.release.disabled = true;
     setText(this.output, "free");
     this.slider.removeAttribute("aria-valuetext");
     this.#send(null);
