@@ -366,6 +366,11 @@ impl Cluster {
         self.of_instance.get(&instance).into_iter().flatten().filter_map(|id| self.allocations.get(id))
     }
 
+    /// A node's name for a sentence; its id when it is not known any more.
+    pub(crate) fn node_name(&self, id: NodeId) -> String {
+        self.nodes.get(&id).map_or_else(|| id.to_string(), |node| node.name.to_string())
+    }
+
     /// The zone that a slot belongs to.
     #[must_use]
     pub fn zone_of(&self, node: &NodeRow) -> Option<&ZoneConfig> {

@@ -8,16 +8,12 @@ use roost_types::{
     ThermalState, Timestamp,
 };
 
+use crate::brake::many_at_once;
 use crate::cluster::Cluster;
 use crate::decide::{node_resource, node_subject};
 use crate::draft::Draft;
 use crate::reconcile;
 use crate::row::{AllocationRow, InstanceRow, NodeRow};
-
-/// From this share of hot nodes on, moving work around would only spread the heat: cooling has failed.
-const BRAKE_SHARE: f64 = 0.5;
-/// But never for fewer hot nodes than this.
-const BRAKE_MIN: usize = 3;
 
 /// Takes the next step of every drain.
 pub fn step(draft: &mut Draft) {
@@ -43,8 +39,7 @@ fn hot_nodes(draft: &mut Draft) {
 /// Half of the rack hot at once is a cooling failure: nothing is moved, and a person is told.
 fn brake(draft: &mut Draft, hot: usize) {
     let ready = draft.cluster.live.values().filter(|live| live.status == NodeStatus::Ready).count();
-    #[expect(clippy::cast_precision_loss, reason = "counts of nodes are far below 2^52")]
-    let engaged = hot >= BRAKE_MIN && hot as f64 >= BRAKE_SHARE * ready as f64;
+    let engaged = many_at_once(hot, ready);
     if engaged == draft.cluster.heat_brake {
         return;
     }

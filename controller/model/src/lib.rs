@@ -18,6 +18,7 @@
 //! `place` (asking the scheduler), `drain` (emptying nodes), `view` (what the API shows).
 
 mod alerts;
+mod brake;
 mod cluster;
 mod command;
 mod config;
@@ -35,4 +36,4 @@ pub use cluster::{Cluster, HubLive, NodeLive};
 pub use command::{Command, Context, Idempotency, ProbeValues, Reply};
 pub use config::{Config, InstanceNetwork};
 pub use decide::{Decision, decide};
-pub use row::{AllocationRow, Change, InstanceRow, Kind, MetaRow, Move, NodeRow, Observed, Row};
+pub use row::{AllocationRow, Change, InstanceRow, Kind, MetaRow, Move, NodeRow, Row};

@@ -8,13 +8,13 @@ use roost_types::allocation::AllocationDesired;
 use roost_types::node::Amounts;
 use roost_types::placement::Filter;
 use roost_types::{
-    AllocationId, AllocationSpec, AllocationState, Code, MemoryBytes, NodeId, NodeStatus, NodeUse, Placement, Problem,
-    Timestamp,
+    AllocationId, AllocationReport, AllocationSpec, AllocationState, Code, MemoryBytes, NodeId, NodeStatus, NodeUse,
+    Placement, Problem, Timestamp,
 };
 
 use crate::cluster::Cluster;
 use crate::draft::Draft;
-use crate::row::{AllocationRow, InstanceRow, NodeRow, Observed, Row};
+use crate::row::{AllocationRow, InstanceRow, NodeRow, Row};
 
 /// Host ids of an instance: 65,536, by its number in the node's network, so no two on a node overlap.
 const IDS_PER_INSTANCE: u32 = 65_536;
@@ -31,7 +31,7 @@ pub fn choose(
     let Some(request) = request(cluster, row, leaving) else {
         return nowhere(now, format!("image {} is not in the store any more", row.image));
     };
-    let nodes = candidates(cluster, row, now);
+    let nodes = candidates(cluster, row);
     schedule(&nodes, &request, now)
 }
 
@@ -54,7 +54,6 @@ fn request<'a>(
 ) -> Option<Request<'a>> {
     let image = cluster.images.get(&row.digest)?;
     Some(Request {
-        kind: row.kind,
         arch: image.arch,
         resources: row.resources,
         constraints: &row.constraints,
@@ -70,9 +69,12 @@ fn request<'a>(
 /// `too_large` with the dimension as field; `port_taken`.
 pub fn check_possible(cluster: &Cluster, row: &InstanceRow) -> Result<(), Problem> {
     let Some(request) = request(cluster, row, None) else { return Ok(()) };
-    let nodes = candidates(cluster, row, row.created_at);
+    let nodes = candidates(cluster, row);
     fits_anywhere(&nodes, &request)
         .map_err(|large| Problem::new(Code::TooLarge, large.detail).field(size_field(row, large.dimension)))?;
+    if row.publish.is_empty() {
+        return Ok(());
+    }
     let placement = schedule(&nodes, &request, row.created_at);
     let by_port = placement.filtered_by.get(&Filter::Port).copied().unwrap_or(0);
     let by_wish = placement.filtered_by.get(&Filter::Constraint).copied().unwrap_or(0);
@@ -90,11 +92,11 @@ fn size_field<'a>(row: &InstanceRow, dimension: &'a str) -> &'a str {
     if row.size.is_some() { "size" } else { dimension }
 }
 
-fn candidates<'a>(cluster: &'a Cluster, row: &InstanceRow, now: Timestamp) -> Vec<Candidate<'a>> {
-    cluster.nodes.values().map(|node| candidate(cluster, node, row, now)).collect()
+fn candidates<'a>(cluster: &'a Cluster, row: &InstanceRow) -> Vec<Candidate<'a>> {
+    cluster.nodes.values().map(|node| candidate(cluster, node, row)).collect()
 }
 
-fn candidate<'a>(cluster: &'a Cluster, node: &'a NodeRow, row: &InstanceRow, now: Timestamp) -> Candidate<'a> {
+fn candidate<'a>(cluster: &'a Cluster, node: &'a NodeRow, row: &InstanceRow) -> Candidate<'a> {
     let live = cluster.live.get(&node.id);
     let capacity = capacity(cluster, node);
     let missing = node.facts.as_ref().and_then(|facts| {
@@ -120,7 +122,7 @@ fn candidate<'a>(cluster: &'a Cluster, node: &'a NodeRow, row: &InstanceRow, now
         used_for: if used == 0 { NodeUse::Idle } else { NodeUse::Containers },
         arch: node.facts.as_ref().map(|facts| facts.arch),
         labels: &node.labels,
-        heat: heat(cluster, node, row, now, capacity),
+        heat: heat(cluster, node, row, capacity),
         zone: cluster.zone_of(node).map(|zone| &zone.name),
         capacity,
         allocated: allocated(cluster, node.id),
@@ -133,7 +135,7 @@ fn candidate<'a>(cluster: &'a Cluster, node: &'a NodeRow, row: &InstanceRow, now
     }
 }
 
-fn heat<'a>(cluster: &'a Cluster, node: &NodeRow, row: &InstanceRow, now: Timestamp, capacity: Amounts) -> Heat<'a> {
+fn heat<'a>(cluster: &'a Cluster, node: &NodeRow, row: &InstanceRow, capacity: Amounts) -> Heat<'a> {
     let policy = &cluster.config.thermal;
     let Some(live) = cluster.live.get(&node.id) else {
         return Heat {
@@ -141,9 +143,7 @@ fn heat<'a>(cluster: &'a Cluster, node: &NodeRow, row: &InstanceRow, now: Timest
             reason: "",
             predicted: None,
             hot: policy.soc.limits.hot,
-            unmonitored: true,
             lost: false,
-            age: None,
         };
     };
     let extra = f64::from(row.resources.cpu_millis) / f64::from(capacity.cpu_millis.max(1));
@@ -153,9 +153,7 @@ fn heat<'a>(cluster: &'a Cluster, node: &NodeRow, row: &InstanceRow, now: Timest
         reason: live.heat.reason(),
         predicted: live.heat.predict_with(extra),
         hot: live.heat.limits().unwrap_or(policy.soc.limits).hot,
-        unmonitored: monitoring == Monitoring::Never,
         lost: monitoring == Monitoring::Lost || (monitoring == Monitoring::Never && node.monitored),
-        age: live.heat.soc_age(now),
     }
 }
 
@@ -214,7 +212,8 @@ pub fn allocate(
         restart: row.restart,
         seed_from: after,
     };
-    let observed = Observed {
+    let observed = AllocationReport {
+        id,
         generation: 0,
         state: AllocationState::Pending,
         reason: String::new(),

@@ -81,7 +81,8 @@ fn try_to_place(draft: &mut Draft, id: InstanceId) {
     let chosen = placement.node.as_ref().and_then(|name| draft.cluster.node_names.get(name)).copied();
     match chosen {
         Some(node) => {
-            let message = format!("instance {} goes to {}: {}", row.name, node_name(draft, node), placement.message);
+            let message =
+                format!("instance {} goes to {}: {}", row.name, draft.cluster.node_name(node), placement.message);
             let allocation = place::allocate(draft, &row, node, None);
             draft.edit_instance(id, |row| {
                 row.allocation = allocation;
@@ -99,10 +100,6 @@ fn try_to_place(draft: &mut Draft, id: InstanceId) {
             draft.cluster.waiting.insert(id, std::sync::Arc::new(placement));
         }
     }
-}
-
-fn node_name(draft: &Draft, id: NodeId) -> String {
-    draft.cluster.nodes.get(&id).map_or_else(|| id.to_string(), |node| node.name.to_string())
 }
 
 /// Deletes every allocation; when none is left (or those left are on nodes that are down), the instance is gone.
@@ -151,7 +148,7 @@ pub fn begin_move(draft: &mut Draft, id: InstanceId, to: Option<NodeId>, reason:
     }
     let Some(old) = draft.cluster.allocations.get(&from).cloned() else { return Ok(()) };
     if to == Some(old.node) {
-        return conflict(format!("instance '{}' is on node '{}' already", row.name, node_name(draft, old.node)));
+        return conflict(format!("instance '{}' is on node '{}' already", row.name, draft.cluster.node_name(old.node)));
     }
     let placement = place::choose(&draft.cluster, &row, Some((old.node, to)), draft.now);
     let Some(node) = placement.node.as_ref().and_then(|name| draft.cluster.node_names.get(name)).copied() else {
@@ -168,8 +165,8 @@ pub fn begin_move(draft: &mut Draft, id: InstanceId, to: Option<NodeId>, reason:
     let message = format!(
         "instance {} moves from {} to {}: {reason}",
         row.name,
-        node_name(draft, old.node),
-        node_name(draft, node)
+        draft.cluster.node_name(old.node),
+        draft.cluster.node_name(node)
     );
     draft.event(EventKind::InstanceMoved, instance_subject(&row.name), message);
     instance(draft, id);
@@ -201,7 +198,7 @@ fn turn_back(draft: &mut Draft, row: &InstanceRow, new: &AllocationRow, from: Al
         row.moving = None;
         row.epoch += 1;
     });
-    let detail = format!("could not run on {}: {}", node_name(draft, new.node), new.observed.reason);
+    let detail = format!("could not run on {}: {}", draft.cluster.node_name(new.node), new.observed.reason);
     for operation in open_operations(&draft.cluster, row.id) {
         draft.finish(operation, Err(Problem::new(Code::InstanceFailed, detail.clone())));
     }

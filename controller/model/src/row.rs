@@ -8,9 +8,8 @@ use roost_types::placement::Constraints;
 use roost_types::rack::Limits;
 use roost_types::size::Resources;
 use roost_types::{
-    Alert, AllocationId, AllocationSpec, AllocationState, Desired, Eligibility, Event, ExitStatus, Image, ImageDigest,
-    InstanceId, Name, NodeId, NodeLossPolicy, Operation, OperationId, Placement, Publish, RestartPolicy, Size, Slot,
-    Timestamp,
+    Alert, AllocationId, AllocationReport, AllocationSpec, Desired, Eligibility, Event, Image, ImageDigest, InstanceId,
+    Name, NodeId, NodeLossPolicy, Operation, OperationId, Placement, Publish, RestartPolicy, Size, Slot, Timestamp,
 };
 use serde::{Deserialize, Serialize};
 
@@ -80,23 +79,6 @@ pub struct InstanceRow {
     pub created_at: Timestamp,
 }
 
-/// What an agent last said of an allocation.
-#[derive(Clone, PartialEq, Debug, Serialize, Deserialize)]
-pub struct Observed {
-    /// Generation of the spec the agent was acting on.
-    pub generation: u64,
-    /// State.
-    pub state: AllocationState,
-    /// Why.
-    pub reason: String,
-    /// Times started again.
-    pub restarts: u32,
-    /// When the first process last started.
-    pub started_at: Option<Timestamp>,
-    /// How it last ended.
-    pub exit: Option<ExitStatus>,
-}
-
 /// An allocation as it is stored.
 #[derive(Clone, PartialEq, Debug, Serialize, Deserialize)]
 pub struct AllocationRow {
@@ -106,8 +88,8 @@ pub struct AllocationRow {
     pub node: NodeId,
     /// Not told to the agent yet: it waits for the older allocation to end.
     pub held: bool,
-    /// What the agent said.
-    pub observed: Observed,
+    /// What the agent last said, its reason shortened.
+    pub observed: AllocationReport,
     /// When it was placed.
     pub created_at: Timestamp,
 }

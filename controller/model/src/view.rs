@@ -1,5 +1,7 @@
 //! What the API shows: derived from rows and live state, never stored.
 
+use std::time::Duration;
+
 use roost_thermal::Monitoring;
 use roost_types::instance::{CreateInstance, Instance};
 use roost_types::node::{Node, NodeHeat};
@@ -80,7 +82,7 @@ fn without_allocation(cluster: &Cluster, row: &InstanceRow) -> (InstanceState, S
 /// A node that does not answer hides what became of the allocation.
 fn silent(cluster: &Cluster, allocation: &AllocationRow) -> Option<(InstanceState, String)> {
     let status = cluster.live.get(&allocation.node).map_or(NodeStatus::Down, |live| live.status);
-    let name = cluster.nodes.get(&allocation.node).map_or_else(String::new, |node| node.name.to_string());
+    let name = cluster.node_name(allocation.node);
     match status {
         NodeStatus::Unreachable | NodeStatus::Down | NodeStatus::Retired if !allocation.observed.state.is_settled() => {
             Some((InstanceState::Unreachable, format!("node {name} is {}", status.as_str())))
@@ -156,13 +158,17 @@ fn heat(cluster: &Cluster, row: &NodeRow, now: Timestamp) -> NodeHeat {
         soc: own.and_then(|own| own.soc()),
         zone: zone.map(|zone| zone.name.clone()),
         inlet: air.and_then(|air| air.inlet()),
-        age_ms: ages.into_iter().flatten().min().map(|age| u64::try_from(age.as_millis()).unwrap_or(u64::MAX)),
+        age_ms: ages.into_iter().flatten().min().map(milliseconds),
         unmonitored: !row.monitored && own.is_none_or(|own| own.monitoring() == Monitoring::Never),
         reason: own.map_or_else(String::new, |own| match own.diagnosis() {
             Some(fault) => format!("{}; {fault}", own.reason()),
             None => own.reason().to_owned(),
         }),
     }
+}
+
+fn milliseconds(age: Duration) -> u64 {
+    u64::try_from(age.as_millis()).unwrap_or(u64::MAX)
 }
 
 /// The rack as it stands.
@@ -193,7 +199,7 @@ fn zone(cluster: &Cluster, config: &ZoneConfig, now: Timestamp) -> Zone {
         temperature: heat.and_then(|heat| heat.inlet()),
         humidity: heat.filter(|heat| heat.inlet().is_some()).and_then(|heat| heat.humidity()),
         dew_point: heat.filter(|heat| heat.inlet().is_some()).and_then(|heat| heat.dew_point()),
-        age_ms: heat.and_then(|heat| heat.age(now)).map(|age| u64::try_from(age.as_millis()).unwrap_or(u64::MAX)),
+        age_ms: heat.and_then(|heat| heat.age(now)).map(milliseconds),
         limits: cluster.config.thermal.inlet_limits(config.limits.as_ref()),
         probes: config.probes.clone(),
         slots: slots.collect(),
@@ -246,7 +252,7 @@ fn probe(cluster: &Cluster, hub: &Name, number: u8, live: &HubLive, now: Timesta
         temperature: last.and_then(|sample| sample.temperature),
         humidity: last.and_then(|sample| sample.humidity),
         quality: if fresh { Quality::Ok } else { Quality::Stale },
-        age_ms: age.map(|age| u64::try_from(age.as_millis()).unwrap_or(u64::MAX)),
+        age_ms: age.map(milliseconds),
         id,
     }
 }

@@ -1,12 +1,11 @@
 //! What the scheduler is told of a node and of an instance.
 
 use std::collections::BTreeMap;
-use std::time::Duration;
 
 use roost_types::node::Amounts;
 use roost_types::placement::Constraints;
 use roost_types::size::{Arch, Resources};
-use roost_types::{Eligibility, InstanceKind, MilliCelsius, Name, NodeId, NodeStatus, NodeUse, Publish, ThermalState};
+use roost_types::{Eligibility, MilliCelsius, Name, NodeId, NodeStatus, NodeUse, Publish, ThermalState};
 
 /// How hot a node is, as far as placement cares.
 #[derive(Clone, Copy, Debug)]
@@ -15,16 +14,13 @@ pub struct Heat<'a> {
     pub state: ThermalState,
     /// Why, with numbers and age.
     pub reason: &'a str,
-    /// Where its temperature would go with the request on it.
+    /// Where its temperature would go with the request on it. A node that never had a source has none: it is placeable,
+    /// but scored down.
     pub predicted: Option<MilliCelsius>,
     /// Temperature at which it is hot.
     pub hot: MilliCelsius,
-    /// It never had a source: placeable, but scored down.
-    pub unmonitored: bool,
     /// It had a source and lost it.
     pub lost: bool,
-    /// Age of the newest source.
-    pub age: Option<Duration>,
 }
 
 /// A node as placement sees it.
@@ -82,8 +78,6 @@ impl Candidate<'_> {
 /// An instance that wants a node.
 #[derive(Clone, Debug)]
 pub struct Request<'a> {
-    /// Container or whole board.
-    pub kind: InstanceKind,
     /// The image's instruction set.
     pub arch: Arch,
     /// What it is to be given.

@@ -244,9 +244,7 @@ pub(crate) mod tests {
                     reason: "SoC 45.0 °C",
                     predicted: Some(MilliCelsius::whole(50)),
                     hot: MilliCelsius::whole(80),
-                    unmonitored: false,
                     lost: false,
-                    age: None,
                 },
                 zone: Some(&self.zone),
                 capacity: Amounts { cpu_millis: 4000, memory_bytes: MemoryBytes::mib(928) },
@@ -262,7 +260,6 @@ pub(crate) mod tests {
 
         pub fn request(&self) -> Request<'_> {
             Request {
-                kind: roost_types::InstanceKind::Container,
                 arch: Arch::Armhf,
                 resources: Size::Nano.resources(),
                 constraints: &self.constraints,
@@ -331,7 +328,7 @@ pub(crate) mod tests {
     fn a_node_that_never_had_a_sensor_can_be_used() {
         let world = World::new("n01");
         let mut node = world.node();
-        node.heat = Heat { state: ThermalState::Unknown, unmonitored: true, predicted: None, ..node.heat };
+        node.heat = Heat { state: ThermalState::Unknown, predicted: None, ..node.heat };
         assert_eq!(filter(&node, &world.request()), None);
     }
 }

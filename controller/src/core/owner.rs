@@ -52,53 +52,33 @@ impl Owner {
     async fn serve(&mut self, batch: &mut Vec<Envelope>) {
         let before = self.feeds.snapshot.load_full();
         let now = crate::clock::now();
-        let mut speculation = self.speculate(&before.cluster, batch, now);
+        let mut speculation = self.speculate(&before.cluster, batch, now, None);
         if !speculation.changes.is_empty()
             && let Err(error) = self.store.commit(&speculation.changes, now).await
         {
             self.log(&error);
-            speculation = self.without_durable_changes(&before.cluster, batch, now, &error.problem());
+            speculation = self.speculate(&before.cluster, batch, now, Some(&error.problem()));
         }
         self.publish(&before, speculation, batch, now);
     }
 
-    /// Decides every command, each on the state that the one before left.
-    fn speculate(&self, from: &Cluster, batch: &[Envelope], now: Timestamp) -> Speculation {
+    /// Decides every command, each on the state that the one before left. `full`: the batch again after its commit
+    /// failed. Then what needs no storing (heartbeats, readings) still counts, so that a full disk makes no node look
+    /// silent; everything else is refused with that problem.
+    fn speculate(&self, from: &Cluster, batch: &[Envelope], now: Timestamp, full: Option<&Problem>) -> Speculation {
         let mut speculation =
             Speculation { cluster: from.clone(), changes: Vec::new(), outcomes: Vec::with_capacity(batch.len()) };
         for envelope in batch {
             let context = Context { now, seed: self.seeds.next() };
-            let outcome = decide(&speculation.cluster, &envelope.command, &context);
-            speculation.outcomes.push(outcome.map(|decision| {
+            let outcome = decide(&speculation.cluster, &envelope.command, &context).and_then(|decision| {
+                if let Some(problem) = full.filter(|_| !decision.changes.is_empty()) {
+                    return Err(problem.clone());
+                }
                 speculation.cluster = decision.cluster;
                 speculation.changes.extend(decision.changes);
-                decision.reply
-            }));
-        }
-        speculation
-    }
-
-    /// The batch again after its commit failed: what needs no storing (heartbeats, readings) still counts, so that a
-    /// full disk makes no node look silent; everything else is refused.
-    fn without_durable_changes(
-        &self,
-        from: &Cluster,
-        batch: &[Envelope],
-        now: Timestamp,
-        problem: &Problem,
-    ) -> Speculation {
-        let mut speculation =
-            Speculation { cluster: from.clone(), changes: Vec::new(), outcomes: Vec::with_capacity(batch.len()) };
-        for envelope in batch {
-            let context = Context { now, seed: self.seeds.next() };
-            speculation.outcomes.push(match decide(&speculation.cluster, &envelope.command, &context) {
-                Ok(decision) if decision.changes.is_empty() => {
-                    speculation.cluster = decision.cluster;
-                    Ok(decision.reply)
-                }
-                Ok(_) => Err(problem.clone()),
-                Err(refused) => Err(refused),
+                Ok(decision.reply)
             });
+            speculation.outcomes.push(outcome);
         }
         speculation
     }

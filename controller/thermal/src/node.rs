@@ -282,7 +282,7 @@ mod tests {
     #[test]
     fn a_zone_that_is_unknown_does_not_hide_a_fresh_soc() {
         let mut lost = zone(Timestamp(0), 24);
-        lost.lose_hub(&"hub0".parse().unwrap(), Timestamp(0));
+        lost.lose_hub(&"hub0".parse().unwrap());
         lost.step(Timestamp(0), &Policy::default(), None);
         let node = stepped(Some(45), Some(&lost));
         assert_eq!((node.state(), node.monitoring()), (Nominal, Monitoring::Fresh));
@@ -292,7 +292,7 @@ mod tests {
     #[test]
     fn losing_sight_of_a_hot_aisle_does_not_cool_it() {
         let mut lost = zone(Timestamp(0), 41);
-        lost.lose_hub(&"hub0".parse().unwrap(), Timestamp(0));
+        lost.lose_hub(&"hub0".parse().unwrap());
         lost.step(Timestamp(0), &Policy::default(), None);
         assert_eq!(lost.state(), Unknown);
         assert_eq!(stepped(Some(45), Some(&lost)).state(), Hot);

@@ -8,7 +8,6 @@ use roost_types::{MilliCelsius, MilliPercent, Name, ThermalState, Timestamp};
 
 use crate::level::{Level, compare, seconds};
 use crate::policy::Policy;
-use crate::trend::Trend;
 use crate::{Transition, dew_point};
 
 /// What one probe last said.
@@ -29,10 +28,8 @@ pub struct ProbeValue {
 pub struct ZoneHeat {
     probes: BTreeMap<ProbeId, ProbeValue>,
     level: Level,
-    trend: Trend,
     state: ThermalState,
     reason: String,
-    limits: Option<Limits>,
     /// The worst-case inlet temperature at the last step, and what the probe that decided it had said.
     inlet: Option<(MilliCelsius, ProbeValue)>,
 }
@@ -56,7 +53,7 @@ impl ZoneHeat {
     }
 
     /// A hub's line closed: what its probes said counts no more.
-    pub fn lose_hub(&mut self, hub: &Name, _at: Timestamp) {
+    pub fn lose_hub(&mut self, hub: &Name) {
         for (_, value) in self.probes.iter_mut().filter(|(probe, _)| probe.hub == *hub) {
             value.connected = false;
         }
@@ -65,12 +62,10 @@ impl ZoneHeat {
     /// Decides the state anew, and says so when it changed.
     pub fn step(&mut self, now: Timestamp, policy: &Policy, own_limits: Option<&Limits>) -> Option<Transition> {
         let limits = policy.inlet_limits(own_limits);
-        self.limits = Some(limits);
         self.inlet = self.worst(now, policy);
         let from = self.state;
         let to = match self.inlet {
-            Some((inlet, probe)) => {
-                probe.temperature.into_iter().for_each(|measured| self.trend.feed(probe.at, measured));
+            Some((inlet, _)) => {
                 self.level.feed(now, inlet, &limits, &policy.inlet);
                 self.level.mark()
             }
@@ -79,19 +74,23 @@ impl ZoneHeat {
                 ThermalState::Unknown
             }
         };
-        self.reason = self.explain(now, from, to, policy);
+        self.reason = self.explain(now, (from, to), &limits, policy);
         self.state = to;
         (from != to).then(|| Transition { from, to, reason: self.reason.clone() })
     }
 
-    fn explain(&self, now: Timestamp, from: ThermalState, to: ThermalState, policy: &Policy) -> String {
+    fn explain(
+        &self,
+        now: Timestamp,
+        (from, to): (ThermalState, ThermalState),
+        limits: &Limits,
+        policy: &Policy,
+    ) -> String {
         let age = self.age(now).map_or_else(|| "never read".to_owned(), |age| format!("{} old", seconds(age)));
-        match (self.inlet, self.limits) {
-            (Some((inlet, _)), Some(limits)) => {
-                format!("inlet {}, {age}", compare(inlet, from, to, &limits, &policy.inlet))
-            }
-            _ if self.probes.is_empty() => "no probe has been read yet".to_owned(),
-            _ => format!("no fresh reading: the last is {age}"),
+        match self.inlet {
+            Some((inlet, _)) => format!("inlet {}, {age}", compare(inlet, from, to, limits, &policy.inlet)),
+            None if self.probes.is_empty() => "no probe has been read yet".to_owned(),
+            None => format!("no fresh reading: the last is {age}"),
         }
     }
 
@@ -120,12 +119,6 @@ impl ZoneHeat {
     #[must_use]
     pub fn reason(&self) -> &str {
         &self.reason
-    }
-
-    /// The limits in force at the last step.
-    #[must_use]
-    pub fn limits(&self) -> Option<Limits> {
-        self.limits
     }
 
     /// The inlet temperature at the last step: the hottest good probe's, at its worst case when stale.
@@ -158,21 +151,10 @@ impl ZoneHeat {
         self.probes.values().map(|value| value.at).max().map(|at| now.since(at))
     }
 
-    /// Where the inlet temperature is going, in °C per second.
-    #[must_use]
-    pub fn slope(&self) -> Option<f64> {
-        self.trend.slope()
-    }
-
     /// Whether any probe was ever read.
     #[must_use]
     pub fn ever_had_source(&self) -> bool {
         !self.probes.is_empty()
-    }
-
-    /// What each probe last said.
-    pub fn probes(&self) -> impl Iterator<Item = (&ProbeId, &ProbeValue)> {
-        self.probes.iter()
     }
 }
 
@@ -230,9 +212,9 @@ mod tests {
     fn a_lost_hub_makes_it_unknown_at_once() {
         let mut zone = ZoneHeat::default();
         run(&mut zone, 0..3, Some(24));
-        zone.lose_hub(&"hub1".parse().unwrap(), Timestamp(3000));
+        zone.lose_hub(&"hub1".parse().unwrap());
         assert!(zone.step(Timestamp(3000), &Policy::default(), None).is_none(), "another hub");
-        zone.lose_hub(&"hub0".parse().unwrap(), Timestamp(3000));
+        zone.lose_hub(&"hub0".parse().unwrap());
         let change = zone.step(Timestamp(3000), &Policy::default(), None).unwrap();
         assert_eq!((change.from, change.to), (Nominal, Unknown));
     }

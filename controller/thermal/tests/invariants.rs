@@ -62,7 +62,7 @@ impl World {
                 self.zone_read = Some(self.now);
             }
             Moment::HubLost => {
-                self.zone.lose_hub(&"hub0".parse().unwrap(), self.now);
+                self.zone.lose_hub(&"hub0".parse().unwrap());
                 self.zone_read = None;
             }
             Moment::Vitals(value, load) => {

@@ -13,19 +13,22 @@ use std::time::Duration;
 use roost_types::stream::Resize;
 use roost_types::sync::NodeNetwork;
 use roost_types::{AllocationId, AllocationSpec, ExitStatus, Timestamp};
+use serde::{Deserialize, Serialize};
 use tokio::sync::mpsc;
 
 /// What a runtime says of one container.
-#[derive(Clone, PartialEq, Eq, Debug)]
+#[derive(Clone, PartialEq, Eq, Debug, Serialize, Deserialize)]
 pub struct ContainerStatus {
     /// Whose it is.
     pub id: AllocationId,
-    /// Where it is.
+    /// Where it is; `phase` in version 1 of the keeper's messages.
+    #[serde(rename = "phase")]
     pub state: ContainerState,
 }
 
-/// Where a container is.
-#[derive(Clone, PartialEq, Eq, Debug)]
+/// Where a container is; also in the keeper's messages and state files.
+#[derive(Clone, PartialEq, Eq, Debug, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
 pub enum ContainerState {
     /// Its first process runs.
     Running {

@@ -64,14 +64,13 @@ fn observe(draft: &mut Draft, hub: &Name, probes: &[ProbeValues]) {
 }
 
 pub fn lost(draft: &mut Draft, hub: &Name, reason: &str) -> Result<Reply, Problem> {
-    let now = draft.now;
     let live = draft.cluster.hubs.get_mut(hub).ok_or_else(|| not_found("hub", hub.as_str()))?;
     let was = live.connected;
     Arc::make_mut(live).connected = false;
     let zones: Vec<Name> = draft.cluster.zones.keys().cloned().collect();
     for zone in zones {
         if let Some(heat) = draft.cluster.zones.get_mut(&zone) {
-            Arc::make_mut(heat).lose_hub(hub, now);
+            Arc::make_mut(heat).lose_hub(hub);
         }
     }
     super::tick::zones(draft);

@@ -9,7 +9,7 @@ use crate::command::Reply;
 use crate::decide::nodes::subject;
 use crate::draft::Draft;
 use crate::reconcile;
-use crate::row::{AllocationRow, Kind, NodeRow, Observed, Row};
+use crate::row::{AllocationRow, Kind, NodeRow, Row};
 
 pub fn sync(draft: &mut Draft, id: NodeId, request: &SyncRequest) -> Result<Reply, Problem> {
     let row = draft.cluster.nodes.get(&id).cloned().ok_or_else(|| not_found("node", &id.to_string()))?;
@@ -121,14 +121,7 @@ fn observe(draft: &mut Draft, node: NodeId, report: &AllocationReport) -> Option
     if report.generation < old.spec.generation || report.generation < old.observed.generation {
         return None;
     }
-    let observed = Observed {
-        generation: report.generation,
-        state: report.state,
-        reason: crate::validate::shorten(&report.reason),
-        restarts: report.restarts,
-        started_at: report.started_at,
-        exit: report.exit,
-    };
+    let observed = AllocationReport { reason: crate::validate::shorten(&report.reason), ..report.clone() };
     if observed == old.observed {
         return None;
     }
@@ -138,10 +131,10 @@ fn observe(draft: &mut Draft, node: NodeId, report: &AllocationReport) -> Option
 }
 
 /// The events of an allocation's life.
-fn announce(draft: &mut Draft, old: &AllocationRow, new: &Observed) {
+fn announce(draft: &mut Draft, old: &AllocationRow, new: &AllocationReport) {
     let name = &old.spec.name;
     let subject = super::instances::subject(name);
-    let node = draft.cluster.nodes.get(&old.node).map_or_else(String::new, |node| node.name.to_string());
+    let node = draft.cluster.node_name(old.node);
     if new.state == AllocationState::Running && new.started_at != old.observed.started_at {
         let again = new.restarts > old.observed.restarts;
         let kind = if again { EventKind::InstanceRestarted } else { EventKind::InstanceStarted };

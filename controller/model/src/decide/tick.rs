@@ -5,15 +5,12 @@ use std::time::Duration;
 
 use roost_types::{EventKind, Name, NodeId, NodeStatus, Severity, ThermalState};
 
+use crate::brake::many_at_once;
 use crate::decide::nodes::subject;
 use crate::draft::Draft;
 use crate::row::NodeRow;
 use crate::{drain, reconcile};
 
-/// From this share of nodes silent at once on, the network failed and not the nodes.
-const BRAKE_SHARE: f64 = 0.5;
-/// But never for fewer silent nodes than this.
-const BRAKE_MIN: usize = 3;
 /// The brake is let go when it has had no reason for so long.
 const BRAKE_HOLD: Duration = Duration::from_secs(60);
 
@@ -71,8 +68,7 @@ fn brake(draft: &mut Draft, nodes: &[Arc<NodeRow>]) {
             newly && silent >= draft.cluster.config.unreachable_after
         })
         .count();
-    #[expect(clippy::cast_precision_loss, reason = "counts of nodes are far below 2^52")]
-    let engaged = silent >= BRAKE_MIN && silent as f64 >= BRAKE_SHARE * known as f64;
+    let engaged = many_at_once(silent, known);
     if engaged {
         draft.cluster.brake_at = draft.now;
     }

@@ -1,15 +1,12 @@
 //! Racks of nodes in every condition, for the tests of the scheduler.
 
 use std::collections::BTreeMap;
-use std::time::Duration;
 
 use roost_scheduler::{Candidate, Heat, Request};
 use roost_types::node::Amounts;
 use roost_types::placement::Constraints;
 use roost_types::size::Arch;
-use roost_types::{
-    Eligibility, InstanceKind, MemoryBytes, MilliCelsius, Name, NodeId, NodeStatus, NodeUse, Size, ThermalState,
-};
+use roost_types::{Eligibility, MemoryBytes, MilliCelsius, Name, NodeId, NodeStatus, NodeUse, Size, ThermalState};
 
 /// What the candidates borrow.
 pub struct Rack {
@@ -57,9 +54,7 @@ impl Rack {
                 reason: "inlet 41.0 °C ≥ hot 35.0 °C, 1.2 s old",
                 predicted: condition.predicted.map(MilliCelsius),
                 hot: MilliCelsius::whole(80),
-                unmonitored: false,
                 lost: condition.lost,
-                age: Some(Duration::from_millis(1200)),
             },
             zone: Some(&self.zone),
             capacity: Amounts { cpu_millis: 8000, memory_bytes: MemoryBytes::mib(928) },
@@ -75,7 +70,6 @@ impl Rack {
 
     pub fn request(&self) -> Request<'_> {
         Request {
-            kind: InstanceKind::Container,
             arch: Arch::Armhf,
             resources: Size::Nano.resources(),
             constraints: &self.constraints,

@@ -13,10 +13,10 @@ use tokio::sync::{mpsc, oneshot};
 use super::connection::{LinuxConfig, Shared, call_connected, ensure_connected, step, unexpected};
 use super::logs::Reader;
 use super::state::Paths;
-use super::wire::{self, Call, Phase, Reply, StartCall};
+use super::wire::{self, Call, Reply, StartCall};
 use crate::runtime::{
-    ContainerState, ContainerStats, ContainerStatus, ExecControl, ExecPlan, ExecSession, LogChunk, Runtime,
-    RuntimeError, RuntimeEvent, Started,
+    ContainerStats, ContainerStatus, ExecControl, ExecPlan, ExecSession, LogChunk, Runtime, RuntimeError, RuntimeEvent,
+    Started,
 };
 
 /// How often a follower looks for new output.
@@ -88,18 +88,10 @@ impl LinuxRuntime {
 
 impl Runtime for LinuxRuntime {
     async fn list(&self) -> Result<Vec<ContainerStatus>, RuntimeError> {
-        let list = match self.call(Call::List).await? {
-            (Reply::List(list), _) => list,
-            (other, _) => return Err(unexpected(&other)),
-        };
-        let status = |container: wire::Container| ContainerStatus {
-            id: container.id,
-            state: match container.phase {
-                Phase::Running { epoch, pid, started_at } => ContainerState::Running { epoch, pid, started_at },
-                Phase::Exited { exit } => ContainerState::Exited { exit },
-            },
-        };
-        Ok(list.into_iter().map(status).collect())
+        match self.call(Call::List).await? {
+            (Reply::List(list), _) => Ok(list),
+            (other, _) => Err(unexpected(&other)),
+        }
     }
 
     async fn ensure_network(&self, network: &NodeNetwork) -> Result<(), RuntimeError> {

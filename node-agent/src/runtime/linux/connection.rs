@@ -20,8 +20,8 @@ use tokio::sync::{mpsc, oneshot};
 
 use super::state::{self, Paths};
 use super::sys;
-use super::wire::{self, Call, Event, Failure, Message, Phase, Reply, Request};
-use crate::runtime::{RuntimeError, RuntimeEvent};
+use super::wire::{self, Call, Event, Failure, Message, Reply, Request};
+use crate::runtime::{ContainerState, RuntimeError, RuntimeEvent};
 
 /// How long a new keeper may take until it answers.
 const KEEPER_START: Duration = Duration::from_secs(10);
@@ -147,11 +147,11 @@ async fn report_missed_exits(shared: &Arc<Shared>) -> Result<(), RuntimeError> {
     let (Reply::List(list), _) = call_connected(shared, Call::List).await? else { return Ok(()) };
     let mut inner = shared.inner();
     for container in list {
-        match container.phase {
-            Phase::Running { started_at, .. } => {
+        match container.state {
+            ContainerState::Running { started_at, .. } => {
                 inner.running.insert(container.id, started_at);
             }
-            Phase::Exited { exit } => {
+            ContainerState::Exited { exit } => {
                 if let (Some(_), Some(exit)) = (inner.running.remove(&container.id), exit) {
                     let _ = shared.events.send(RuntimeEvent::Exited { id: container.id, exit });
                 }

@@ -19,8 +19,9 @@ use super::netlink::Netlink;
 use super::plan::{self, Plan, Profile};
 use super::state::{self, Paths, Saved};
 use super::sys::{self, Cloned};
-use super::wire::{self, Context, Failure, Phase, StartCall};
+use super::wire::{self, Context, Failure, StartCall};
 use super::{exec, overlay, userns};
+use crate::runtime::ContainerState;
 
 /// How long a new process may take until it is executed. It waits for nothing but the kernel.
 const START_TIMEOUT: Duration = Duration::from_secs(10);
@@ -117,7 +118,7 @@ impl Container {
         let now = Timestamp(sys::unix_ms());
         let saved = Saved {
             id,
-            phase: Phase::Running { epoch: call.spec.epoch, pid: pid.cast_unsigned(), started_at: now },
+            phase: ContainerState::Running { epoch: call.spec.epoch, pid: pid.cast_unsigned(), started_at: now },
             start_ticks: state::start_ticks(pid.cast_unsigned()).unwrap_or(0),
             system: call.spec.system,
             stop_signal: stop_signal(plan, &image),
@@ -145,7 +146,7 @@ impl Container {
         let id = saved.id;
         let log = Writer::open(&paths.log(id)).step(|| format!("open the log of {id}"))?;
         let mut adopted = Self { saved, running: None, log, bucket: Bucket::new(sys::unix_ms()) };
-        let Phase::Running { pid, .. } = adopted.saved.phase else { return Ok(adopted) };
+        let ContainerState::Running { pid, .. } = adopted.saved.phase else { return Ok(adopted) };
         let handle = i32::try_from(pid)
             .ok()
             .and_then(Pid::from_raw)
@@ -158,7 +159,7 @@ impl Container {
             }
             _ => {
                 let exit = ExitStatus { code: -1, oom_killed: false, at: Timestamp(sys::unix_ms()) };
-                adopted.saved.phase = Phase::Exited { exit: Some(exit) };
+                adopted.saved.phase = ContainerState::Exited { exit: Some(exit) };
                 adopted.save(paths);
             }
         }
@@ -199,7 +200,7 @@ impl Container {
     /// before.
     pub fn note_exit(&mut self, tools: &mut Tools) -> Option<ExitStatus> {
         let running = self.running.as_ref()?;
-        let Phase::Running { pid, .. } = self.saved.phase else { return None };
+        let ContainerState::Running { pid, .. } = self.saved.phase else { return None };
         let status = if running.is_child {
             sys::reap(pid.cast_signed()).map(|(_, status)| status)?
         } else {
@@ -214,7 +215,7 @@ impl Container {
             at: Timestamp(sys::unix_ms()),
         };
         self.running = None;
-        self.saved.phase = Phase::Exited { exit: Some(exit) };
+        self.saved.phase = ContainerState::Exited { exit: Some(exit) };
         self.save(&tools.paths);
         clean_up(self.saved.id, tools);
         Some(exit)

@@ -14,7 +14,8 @@ use super::exec::{self, Io, Job};
 use super::keeper::ConnectionId;
 use super::plan::Profile;
 use super::sys;
-use super::wire::{self, Context, Failure, Phase};
+use super::wire::{self, Context, Failure};
+use crate::runtime::ContainerState;
 
 /// Who asked: the connection and the number of the request.
 pub type Owner = (ConnectionId, u64);
@@ -85,7 +86,7 @@ impl Execs {
         tty: Option<Resize>,
     ) -> Result<(), Failure> {
         let running = container.running.as_ref().ok_or(Failure::NotRunning)?;
-        let Phase::Running { pid: init, .. } = container.saved.phase else { return Err(Failure::NotRunning) };
+        let ContainerState::Running { pid: init, .. } = container.saved.phase else { return Err(Failure::NotRunning) };
         let (io, fds) = match tty {
             Some(size) => (Io::Terminal(size), Vec::new()),
             None => pipes()?,

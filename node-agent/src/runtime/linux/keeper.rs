@@ -26,7 +26,8 @@ use super::container::{self, Container, Tools};
 use super::execs::{Execs, Progress};
 use super::state::Saved;
 use super::sys;
-use super::wire::{self, Call, Context, Event, Failure, Message, Phase, Reply, Request, StartCall};
+use super::wire::{self, Call, Context, Event, Failure, Message, Reply, Request, StartCall};
+use crate::runtime::{ContainerState, ContainerStatus};
 
 /// How often what cannot be polled is tried again, in milliseconds: busy cgroups, dying processes,
 /// throttled logs.
@@ -231,17 +232,17 @@ impl Keeper {
         self.reply(connection, seq, result, &[]);
     }
 
-    fn list(&self) -> Vec<wire::Container> {
+    fn list(&self) -> Vec<ContainerStatus> {
         self.containers
             .values()
-            .map(|container| wire::Container { id: container.id(), phase: container.saved.phase.clone() })
+            .map(|container| ContainerStatus { id: container.id(), state: container.saved.phase.clone() })
             .collect()
     }
 
     fn start(&mut self, call: &StartCall) -> Result<Reply, Failure> {
         let id = call.spec.id;
         let before = self.containers.get(&id).map(|container| &container.saved);
-        if let Some(Saved { phase: Phase::Running { epoch, pid, started_at }, .. }) = before {
+        if let Some(Saved { phase: ContainerState::Running { epoch, pid, started_at }, .. }) = before {
             return if *epoch == call.spec.epoch {
                 Ok(Reply::Started { pid: *pid, at: *started_at })
             } else {
@@ -249,7 +250,9 @@ impl Keeper {
             };
         }
         let container = Container::start(call, before, &mut self.tools)?;
-        let Phase::Running { pid, started_at, .. } = container.saved.phase else { return Err(Failure::NotRunning) };
+        let ContainerState::Running { pid, started_at, .. } = container.saved.phase else {
+            return Err(Failure::NotRunning);
+        };
         self.containers.insert(id, container);
         Ok(Reply::Started { pid, at: started_at })
     }

@@ -8,7 +8,7 @@ use std::path::{Path, PathBuf};
 use roost_types::AllocationId;
 use serde::{Deserialize, Serialize};
 
-use super::wire::Phase;
+use crate::runtime::ContainerState;
 
 /// Name of the file in the instance's directory.
 const FILE: &str = "container.json";
@@ -60,7 +60,7 @@ pub struct Saved {
     /// Whose.
     pub id: AllocationId,
     /// Where it is.
-    pub phase: Phase,
+    pub phase: ContainerState,
     /// Clock tick of the board at which the first process was made: with the pid it names a process for good.
     pub start_ticks: u64,
     /// Its own init runs, under the `system` profile.

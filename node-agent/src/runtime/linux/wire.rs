@@ -10,6 +10,7 @@ use std::mem::MaybeUninit;
 use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
 use std::path::PathBuf;
 
+use crate::runtime::ContainerStatus;
 use roost_types::stream::Resize;
 use roost_types::sync::NodeNetwork;
 use roost_types::{AllocationId, AllocationSpec, ExitStatus, Timestamp};
@@ -127,7 +128,7 @@ pub enum Reply {
         pid: u32,
     },
     /// To `list`.
-    List(Vec<Container>),
+    List(Vec<ContainerStatus>),
     /// To `start`.
     Started {
         /// Host pid of the first process.
@@ -151,35 +152,6 @@ pub enum Reply {
     },
     /// To everything else.
     Done,
-}
-
-/// One container in a list.
-#[derive(Clone, Debug, Serialize, Deserialize)]
-pub struct Container {
-    /// Whose.
-    pub id: AllocationId,
-    /// Where it is.
-    pub phase: Phase,
-}
-
-/// Where a container is, in messages and in its state file.
-#[derive(Clone, PartialEq, Eq, Debug, Serialize, Deserialize)]
-#[serde(rename_all = "snake_case")]
-pub enum Phase {
-    /// Its first process runs.
-    Running {
-        /// Epoch of its spec.
-        epoch: u64,
-        /// Host pid.
-        pid: u32,
-        /// Since when.
-        started_at: Timestamp,
-    },
-    /// It does not run.
-    Exited {
-        /// How it ended, where known.
-        exit: Option<ExitStatus>,
-    },
 }
 
 /// Why something could not be done.
