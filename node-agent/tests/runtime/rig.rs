@@ -221,16 +221,21 @@ impl Rig {
         }
         let keeper = self.runtime.keeper_pid().await.expect("a keeper");
         if check {
-            let loops = loops_of(&self.image);
-            assert!(loops.is_empty(), "no loop device is left: {loops}");
             let mounts = fs::read_to_string(format!("/proc/{keeper}/mountinfo")).expect("the keeper's mounts");
-            assert!(!mounts.contains(&*self.directory.to_string_lossy()), "no mount is left: {mounts}");
+            let kept = self.config.run_dir.join("images").display().to_string();
+            let left = mounts.lines().filter(|line| line.contains(&*self.directory.to_string_lossy()));
+            let left: Vec<_> = left.filter(|line| !line.contains(&kept)).collect();
+            assert!(left.is_empty(), "no mount but the image is left: {left:?}");
             let log = fs::read_to_string(self.config.run_dir.join("keeper.log")).expect("the keeper's log");
             assert!(log.is_empty(), "the keeper had nothing to complain about: {log}");
         }
         drop(self.runtime);
         let pid = nix::unistd::Pid::from_raw(keeper.cast_signed());
         nix::sys::signal::kill(pid, nix::sys::signal::Signal::SIGKILL).expect("the keeper ends");
+        if check {
+            let loops = loops_of(&self.image);
+            assert!(loops.is_empty(), "no loop device outlives the keeper: {loops}");
+        }
         for controller in ["", "memory", "pids", "cpu", "cpuacct", "devices", "unified"] {
             let parent = Path::new("/sys/fs/cgroup").join(controller).join(&self.config.cgroup_parent);
             let _ = fs::remove_dir(parent.join("instances"));

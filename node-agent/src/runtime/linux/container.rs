@@ -16,11 +16,12 @@ use super::child::{self, Go, Inheritance, Programs, Report};
 use super::image_mounts::ImageMounts;
 use super::logs::{Bucket, Writer};
 use super::netlink::Netlink;
+use super::overlay::Stage;
 use super::plan::{self, Plan, Profile};
 use super::state::{self, Paths, Saved};
 use super::sys::{self, Cloned};
 use super::wire::{self, Context, Failure, StartCall};
-use super::{exec, overlay, userns};
+use super::{dev, exec, overlay, userns};
 use crate::runtime::ContainerState;
 
 /// How long a new process may take until it is executed. It waits for nothing but the kernel.
@@ -34,10 +35,14 @@ pub struct Tools {
     pub paths: Paths,
     /// The hierarchies.
     pub cgroups: Cgroups,
+    /// Where roots are put together.
+    pub stage: Stage,
     /// Mounted images.
     pub images: ImageMounts,
     /// Filters.
     pub programs: Programs,
+    /// The init program of `app` containers.
+    pub init: OwnedFd,
     /// The node's network namespace.
     pub netlink: Netlink,
 }
@@ -105,10 +110,11 @@ impl Container {
                 child::run(Inheritance {
                     plan,
                     program: tools.programs.of(plan.profile),
+                    init: &tools.init,
                     channel: theirs,
                     entry,
                     output: inside,
-                    mount_point: tools.paths.scratch(id).join("root"),
+                    stage: &tools.stage,
                 })
             }
             Cloned::Parent { pid, pidfd } => (pid, pidfd),
@@ -130,9 +136,10 @@ impl Container {
         tools.netlink.plug_in(plan, pid)?;
         let userns = userns::open(pid)?;
         let layers = overlay::map_layers(image, &directory, userns.as_fd())?;
-        wire::send(&ours, &Go {}, &[layers.lower.as_fd(), layers.writable.as_fd()])
+        let dev = dev::make(plan.uid_base)?;
+        wire::send(&ours, &Go {}, &[layers.lower.as_fd(), layers.writable.as_fd(), dev.as_fd()])
             .step(|| "send its layers to the container")?;
-        drop(layers);
+        drop((layers, dev));
         wait_for_exec(&ours)?;
         let running = Running { pidfd: process.keep(), is_child: true, output, kill_at: None };
         Ok(Self { saved, running: Some(running), log, bucket: Bucket::new(sys::unix_ms()) })
@@ -289,12 +296,10 @@ impl Drop for Process {
     }
 }
 
-/// Takes away what exists only while a container runs.
+/// Takes away what exists only while a container runs. Its network cable goes with its network namespace, which the
+/// kernel takes down by itself.
 pub fn clean_up(id: AllocationId, tools: &mut Tools) {
-    if let Err(failure) = tools.netlink.unplug(&plan::veth_name(id)) {
-        child::note(&format!("{failure:?}"));
-    }
-    tools.images.release(id);
+    tools.images.release(id, sys::unix_ms());
     // Groups that are still busy are tried again by the next start or by delete.
     let _ = tools.cgroups.remove(&id.to_string());
 }
@@ -303,7 +308,7 @@ fn prepare_directories(instance: &Path, scratch: &Path) -> Result<(), Failure> {
     for path in [instance, scratch] {
         state::private_directory(path).step(|| format!("make {}", path.display()))?;
     }
-    for path in [instance.join("upper"), instance.join("work"), scratch.join("root")] {
+    for path in [instance.join("upper"), instance.join("work")] {
         fs::create_dir_all(&path).step(|| format!("make {}", path.display()))?;
     }
     Ok(())

@@ -125,6 +125,7 @@ impl Keeper {
         for container in self.containers.values_mut() {
             container.kill_if_due(now);
         }
+        self.tools.images.unmount_idle(now);
         self.settle_waiters();
         Ok(())
     }
@@ -150,6 +151,9 @@ impl Keeper {
         let mut due: Option<i64> = (dying || !self.waiters.is_empty()).then_some(RETRY_MS);
         let mut sooner = |ms: i64| due = Some(due.map_or(ms, |other| other.min(ms)).max(0));
         let mut throttled = Vec::new();
+        if let Some(at) = self.tools.images.next_unmount() {
+            sooner(at - now);
+        }
         for (&id, container) in &mut self.containers {
             if container.running.is_some() && !container.may_log(now) {
                 throttled.push(id);

@@ -19,6 +19,7 @@ mod child;
 mod client;
 mod connection;
 mod container;
+mod dev;
 mod exec;
 mod execs;
 mod features;

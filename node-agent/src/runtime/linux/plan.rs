@@ -20,28 +20,34 @@ pub enum Profile {
 /// How the image's own init is told to end.
 pub const SIGNAL_SYSTEMD: i32 = 37; // SIGRTMIN+3 of the kernel's ABI as libc counts (34 + 3)
 
-/// Files of `/proc` that tell of the whole machine: hidden behind an empty file or directory.
-pub const MASKED: [&str; 13] = [
-    "proc/acpi",
-    "proc/asound",
-    "proc/interrupts",
-    "proc/kcore",
-    "proc/keys",
-    "proc/latency_stats",
-    "proc/timer_list",
-    "proc/timer_stats",
-    "proc/sched_debug",
-    "proc/scsi",
-    "sys/firmware",
-    "sys/devices/virtual/powercap",
-    "sys/devices/system/cpu/cpu0/thermal_throttle",
+/// What hides a part of `/proc` or `/sys`.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub enum Hidden {
+    /// A file: an empty one.
+    File,
+    /// A directory: an empty one that cannot be written.
+    Directory,
+}
+
+/// What tells of the whole machine and is hidden: the file system, the path in it, what it is.
+pub const MASKED: [(&str, &str, Hidden); 13] = [
+    ("proc", "acpi", Hidden::Directory),
+    ("proc", "asound", Hidden::Directory),
+    ("proc", "scsi", Hidden::Directory),
+    ("proc", "interrupts", Hidden::File),
+    ("proc", "kcore", Hidden::File),
+    ("proc", "keys", Hidden::File),
+    ("proc", "latency_stats", Hidden::File),
+    ("proc", "timer_list", Hidden::File),
+    ("proc", "timer_stats", Hidden::File),
+    ("proc", "sched_debug", Hidden::File),
+    ("sys", "firmware", Hidden::Directory),
+    ("sys", "devices/virtual/powercap", Hidden::Directory),
+    ("sys", "devices/system/cpu/cpu0/thermal_throttle", Hidden::Directory),
 ];
 
 /// Parts of `/proc` that can be read but not written.
-pub const READ_ONLY: [&str; 6] = ["proc/bus", "proc/fs", "proc/irq", "proc/sys", "proc/sysrq-trigger", "proc/tty"];
-
-/// Devices that a container gets, taken from the host's `/dev` one by one.
-pub const DEVICES: [&str; 6] = ["null", "zero", "full", "random", "urandom", "tty"];
+pub const READ_ONLY: [&str; 6] = ["bus", "fs", "irq", "sys", "sysrq-trigger", "tty"];
 
 /// A file that is written into the container at each start.
 #[derive(Clone, PartialEq, Eq, Debug)]

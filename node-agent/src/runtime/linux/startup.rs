@@ -17,9 +17,10 @@ use super::child::{Programs, note};
 use super::container::Tools;
 use super::image_mounts::ImageMounts;
 use super::netlink::Netlink;
+use super::overlay::Stage;
 use super::state::{self, Paths};
 use super::wire::{Context, Failure};
-use super::{keeper, sys};
+use super::{init, keeper, sys};
 
 /// The `keeper` subcommand: `--state DIR --run-dir DIR --cgroup-parent PATH`.
 pub fn main(arguments: impl Iterator<Item = OsString>) -> ExitCode {
@@ -89,8 +90,10 @@ fn serve(options: &Options) -> Result<(), Failure> {
         Tools {
             paths: paths.clone(),
             cgroups: Cgroups::detect(&options.cgroup_parent)?,
+            stage: Stage::make(paths.run.join("stage"))?,
             images: ImageMounts::new(paths.run.join("images")),
             programs: Programs::new(),
+            init: init::load()?,
             netlink: Netlink::open()?,
         },
         listen(&paths.socket())?,

@@ -226,13 +226,6 @@ pub fn close_on_exec_from(first: u32) -> io::Result<()> {
     check(unsafe { libc::syscall(libc::SYS_close_range, first, u32::MAX, libc::CLOSE_RANGE_CLOEXEC) })
 }
 
-/// Closes every descriptor from `first` on. For a process that will use none of them again: their owners in this
-/// process's memory must be forgotten (the caller never returns to them).
-pub fn close_all_from(first: u32) {
-    // SAFETY: called by a forked init only, which from here on touches no descriptor but 0 to 2.
-    unsafe { libc::syscall(libc::SYS_close_range, first, u32::MAX, 0) };
-}
-
 /// Duplicates `fd` onto one of the standard descriptors 0, 1, 2.
 ///
 /// # Errors
@@ -243,15 +236,6 @@ pub fn dup_onto(fd: impl AsFd, standard: u8) -> io::Result<()> {
     check(unsafe { libc::dup2(fd.as_fd().as_raw_fd(), i32::from(standard)) }.into())
 }
 
-/// Gives memory that was freed back to the kernel, where the C library can.
-pub fn return_free_memory() {
-    #[cfg(target_env = "gnu")]
-    // SAFETY: touches the allocator's own bookkeeping only.
-    unsafe {
-        libc::malloc_trim(0);
-    }
-}
-
 /// Ends this process at once, without running destructors or flushing buffers that belong to the process it was forked
 /// from.
 pub fn exit_now(code: i32) -> ! {
@@ -259,7 +243,7 @@ pub fn exit_now(code: i32) -> ! {
     unsafe { libc::_exit(code) }
 }
 
-/// Blocks every signal in this thread, so that [`wait_signal`] gets them.
+/// Blocks every signal in this thread: the init program waits for them.
 pub fn block_all_signals() {
     // SAFETY: a zeroed set filled by sigfillset is valid.
     unsafe {
@@ -286,19 +270,6 @@ pub fn reset_signals() {
 pub fn ignore_broken_pipes() {
     // SAFETY: SIG_IGN needs no handler.
     unsafe { libc::signal(libc::SIGPIPE, libc::SIG_IGN) };
-}
-
-/// Waits for the next signal of those blocked and returns its number.
-#[must_use]
-pub fn wait_signal() -> i32 {
-    let mut signal = 0;
-    // SAFETY: a filled set and an int, both living through the call.
-    unsafe {
-        let mut set: libc::sigset_t = std::mem::zeroed();
-        libc::sigfillset(&raw mut set);
-        libc::sigwait(&raw const set, &raw mut signal);
-    }
-    signal
 }
 
 /// Sends a signal to a process by number. Only for children that this process has not yet reaped.
@@ -328,13 +299,33 @@ pub fn exit_code(status: i32) -> i32 {
 /// Replaces the program of this process; returns only when that failed.
 #[must_use]
 pub fn execve(path: &CString, arguments: &[CString], environment: &[CString]) -> io::Error {
-    let list = |items: &[CString]| -> Vec<*const libc::c_char> {
-        items.iter().map(|item| item.as_ptr()).chain([std::ptr::null()]).collect()
-    };
-    let (arguments, environment) = (list(arguments), list(environment));
+    let (arguments, environment) = (null_terminated(arguments), null_terminated(environment));
     // SAFETY: all three are null-terminated and live through the call.
     unsafe { libc::execve(path.as_ptr(), arguments.as_ptr(), environment.as_ptr()) };
     io::Error::last_os_error()
+}
+
+/// Replaces the program of this process by the one behind a handle; returns only when that failed.
+#[must_use]
+pub fn execute_handle(program: &OwnedFd, arguments: &[CString], environment: &[CString]) -> io::Error {
+    let (arguments, environment) = (null_terminated(arguments), null_terminated(environment));
+    // SAFETY: all are null-terminated and live through the call; an empty path stands for the handle itself.
+    unsafe {
+        libc::syscall(
+            libc::SYS_execveat,
+            program.as_raw_fd(),
+            c"".as_ptr(),
+            arguments.as_ptr(),
+            environment.as_ptr(),
+            libc::AT_EMPTY_PATH,
+        )
+    };
+    io::Error::last_os_error()
+}
+
+/// The addresses of strings with a null behind them; valid for as long as the strings.
+fn null_terminated(items: &[CString]) -> Vec<*const libc::c_char> {
+    items.iter().map(|item| item.as_ptr()).chain([std::ptr::null()]).collect()
 }
 
 /// The device of `/dev/ptmx`, for checking that a terminal multiplexer is the real one.
