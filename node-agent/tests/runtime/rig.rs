@@ -51,7 +51,7 @@ fn image() -> &'static Path {
     IMAGE.get_or_init(|| {
         let directory = std::env::temp_dir().join(format!("roost-runtime-image-{}", std::process::id()));
         let root = directory.join("root");
-        for name in ["bin", "etc", "root", "tmp", "usr"] {
+        for name in ["bin", "dev", "etc", "proc", "root", "sys", "tmp", "usr"] {
             fs::create_dir_all(root.join(name)).expect("a directory of the image");
         }
         fs::copy("/bin/busybox", root.join("bin/busybox")).expect("busybox-static is installed");
@@ -84,7 +84,8 @@ impl Rig {
         let directory = std::env::temp_dir().join(format!("roost-runtime-{}-{number}", std::process::id()));
         let config = LinuxConfig {
             state_dir: directory.join("state"),
-            run_dir: directory.join("run"),
+            // As on a board: what need not survive its power is not on a disk.
+            run_dir: PathBuf::from(format!("/run/roost-runtime-{}-{number}", std::process::id())),
             cgroup_parent: PathBuf::from(format!("roost-runtime-test-{}-{number}", std::process::id())),
             keeper_command: ["/proc/self/exe", "keeper"].map(OsString::from).to_vec(),
         };
@@ -223,7 +224,8 @@ impl Rig {
         if check {
             let mounts = fs::read_to_string(format!("/proc/{keeper}/mountinfo")).expect("the keeper's mounts");
             let kept = self.config.run_dir.join("images").display().to_string();
-            let left = mounts.lines().filter(|line| line.contains(&*self.directory.to_string_lossy()));
+            let ours = [&self.directory, &self.config.run_dir].map(|directory| directory.display().to_string());
+            let left = mounts.lines().filter(|line| ours.iter().any(|directory| line.contains(directory)));
             let left: Vec<_> = left.filter(|line| !line.contains(&kept)).collect();
             assert!(left.is_empty(), "no mount but the image is left: {left:?}");
             let log = fs::read_to_string(self.config.run_dir.join("keeper.log")).expect("the keeper's log");
@@ -241,7 +243,9 @@ impl Rig {
             let _ = fs::remove_dir(parent.join("instances"));
             let _ = fs::remove_dir(parent);
         }
-        fs::remove_dir_all(&self.directory).expect("the rig's directory");
+        for directory in [&self.directory, &self.config.run_dir] {
+            fs::remove_dir_all(directory).expect("the rig's directory");
+        }
     }
 
     fn assert_gone(&self, id: AllocationId) {

@@ -22,7 +22,7 @@ use super::overlay::{self, Layers, Stage};
 use super::plan::{DEFAULT_PATH, Plan, Profile};
 use super::seccomp::{self, Program};
 use super::wire::{self, Context, Failure};
-use super::{caps, init, mounts, sys, title};
+use super::{caps, init, mounts, sys};
 
 /// The most files a container's process may have open at once.
 const MAX_FILES: u64 = 524_288;
@@ -87,7 +87,6 @@ pub fn give_up(channel: &OwnedFd, failure: Failure) -> ! {
 }
 
 fn become_container(own: &Inheritance<'_>) -> Result<(), Failure> {
-    title::set("roost-init").step(|| "take the title roost-init")?;
     rustix::process::set_dumpable_behavior(DumpableBehavior::NotDumpable).step(|| "become non-dumpable")?;
     join(&own.entry)?;
     nix::sched::unshare(CloneFlags::CLONE_NEWCGROUP).step(|| "make a cgroup namespace")?;

@@ -145,7 +145,7 @@ impl Runtime for LinuxRuntime {
         follow: bool,
     ) -> Result<mpsc::Receiver<LogChunk>, RuntimeError> {
         let directory = self.shared.paths.log(id);
-        if !directory.exists() {
+        if !self.shared.paths.instance(id).exists() {
             return Err(RuntimeError::NoContainer(id));
         }
         let (kept, reader) =

@@ -26,8 +26,6 @@ use crate::runtime::ContainerState;
 
 /// How long a new process may take until it is executed. It waits for nothing but the kernel.
 const START_TIMEOUT: Duration = Duration::from_secs(10);
-/// The most read from a stream at once.
-const READ: usize = 64 * 1024;
 
 /// The keeper's tools.
 pub struct Tools {
@@ -93,8 +91,9 @@ impl Container {
     fn try_start(call: &StartCall, plan: &Plan, tools: &mut Tools) -> Result<Self, Failure> {
         let id = call.spec.id;
         let directory = tools.paths.instance(id);
-        prepare_directories(&directory, &tools.paths.scratch(id))?;
-        let log = Writer::open(&tools.paths.log(id)).step(|| format!("open the log of {id}"))?;
+        prepare_directories(&directory)?;
+        let log = Writer::new(tools.paths.log(id));
+        make_output(&tools.paths.scratch(id))?;
         let output = open_output(&tools.paths.scratch(id), libc::O_NONBLOCK)?;
         // Of their own, since the container must not find its output non-blocking.
         let inside = open_output(&tools.paths.scratch(id), 0)?;
@@ -148,10 +147,10 @@ impl Container {
     /// Takes over what an earlier keeper started (or finds that it no longer runs).
     ///
     /// # Errors
-    /// When its log or its output cannot be opened.
+    /// When its output cannot be opened.
     pub fn adopt(saved: Saved, paths: &Paths) -> Result<Self, Failure> {
         let id = saved.id;
-        let log = Writer::open(&paths.log(id)).step(|| format!("open the log of {id}"))?;
+        let log = Writer::new(paths.log(id));
         let mut adopted = Self { saved, running: None, log, bucket: Bucket::new(sys::unix_ms()) };
         let ContainerState::Running { pid, .. } = adopted.saved.phase else { return Ok(adopted) };
         let handle = i32::try_from(pid)
@@ -161,6 +160,7 @@ impl Container {
         // The handle first, then the check: a pid that was given to another process since does not pass.
         match handle {
             Some(pidfd) if state::start_ticks(pid) == Some(adopted.saved.start_ticks) => {
+                make_output(&paths.scratch(id))?;
                 let output = open_output(&paths.scratch(id), libc::O_NONBLOCK)?;
                 adopted.running = Some(Running { pidfd, is_child: false, output, kill_at: None });
             }
@@ -205,7 +205,7 @@ impl Container {
     /// The first process's handle became readable: learns how it ended. A process that an earlier keeper started has
     /// another parent now: its status is what the kernel keeps with the handle once it was reaped, or with the zombie
     /// before.
-    pub fn note_exit(&mut self, tools: &mut Tools) -> Option<ExitStatus> {
+    pub fn note_exit(&mut self, tools: &Tools, buffer: &mut [u8]) -> Option<ExitStatus> {
         let running = self.running.as_ref()?;
         let ContainerState::Running { pid, .. } = self.saved.phase else { return None };
         let status = if running.is_child {
@@ -214,7 +214,7 @@ impl Container {
             let kept = sys::pidfd_exit_status(running.pidfd.as_fd());
             kept.or_else(|| state::zombie_status(pid)).unwrap_or(UNKNOWN)
         };
-        while self.copy_output(u64::MAX) > 0 {}
+        while self.copy_output(u64::MAX, buffer) > 0 {}
         let text = self.saved.id.to_string();
         let exit = ExitStatus {
             code: if status == UNKNOWN { -1 } else { sys::exit_code(status) },
@@ -224,14 +224,13 @@ impl Container {
         self.running = None;
         self.saved.phase = ContainerState::Exited { exit: Some(exit) };
         self.save(&tools.paths);
-        clean_up(self.saved.id, tools);
         Some(exit)
     }
 
     /// Copies output to the log as far as the container's rate allows.
-    pub fn drain(&mut self, now_ms: i64) {
+    pub fn drain(&mut self, now_ms: i64, buffer: &mut [u8]) {
         let allowed = self.bucket.available(now_ms);
-        let copied = self.copy_output(allowed);
+        let copied = self.copy_output(allowed, buffer);
         self.bucket.take(copied);
     }
 
@@ -240,12 +239,13 @@ impl Container {
         self.bucket.available(now_ms) > 0
     }
 
-    fn copy_output(&mut self, allowed: u64) -> u64 {
+    fn copy_output(&mut self, allowed: u64, buffer: &mut [u8]) -> u64 {
         let Some(running) = &self.running else { return 0 };
         let mut copied = 0;
-        let mut buffer = vec![0; READ.min(usize::try_from(allowed).unwrap_or(READ))];
+        let length = buffer.len().min(usize::try_from(allowed).unwrap_or(usize::MAX));
+        let buffer = &mut buffer[..length];
         for (fd, stderr) in running.output.iter().zip([false, true]) {
-            if let Ok(got) = rustix::io::read(fd, &mut buffer)
+            if let Ok(got) = rustix::io::read(fd, &mut *buffer)
                 && got > 0
             {
                 copied += got as u64;
@@ -304,28 +304,34 @@ pub fn clean_up(id: AllocationId, tools: &mut Tools) {
     let _ = tools.cgroups.remove(&id.to_string());
 }
 
-fn prepare_directories(instance: &Path, scratch: &Path) -> Result<(), Failure> {
-    for path in [instance, scratch] {
-        state::private_directory(path).step(|| format!("make {}", path.display()))?;
-    }
+fn prepare_directories(instance: &Path) -> Result<(), Failure> {
+    state::private_directory(instance).step(|| format!("make {}", instance.display()))?;
     for path in [instance.join("upper"), instance.join("work")] {
         fs::create_dir_all(&path).step(|| format!("make {}", path.display()))?;
     }
     Ok(())
 }
 
-/// Opens the FIFOs that carry a container's output. Whoever holds one can read and write it, so that neither end's
-/// death breaks the other.
-fn open_output(scratch: &Path, flags: i32) -> Result<[OwnedFd; 2], Failure> {
+/// The FIFOs that carry a container's output.
+const OUTPUT: [&str; 2] = ["stdout", "stderr"];
+
+fn make_output(scratch: &Path) -> Result<(), Failure> {
     state::private_directory(scratch).step(|| format!("make {}", scratch.display()))?;
+    for path in OUTPUT.map(|name| scratch.join(name)) {
+        sys::make_fifo(&path).step(|| format!("make the FIFO {}", path.display()))?;
+    }
+    Ok(())
+}
+
+/// Opens the FIFOs. Whoever holds one can read and write it, so that neither end's death breaks the other.
+fn open_output(scratch: &Path, flags: i32) -> Result<[OwnedFd; 2], Failure> {
     let open = |name: &str| -> Result<OwnedFd, Failure> {
         let path = scratch.join(name);
-        sys::make_fifo(&path).step(|| format!("make the FIFO {}", path.display()))?;
         let flags = flags | libc::O_NOFOLLOW;
         let fifo = fs::OpenOptions::new().read(true).write(true).custom_flags(flags).open(&path);
         fifo.map(Into::into).step(|| format!("open the FIFO {}", path.display()))
     };
-    Ok([open("stdout")?, open("stderr")?])
+    Ok([open(OUTPUT[0])?, open(OUTPUT[1])?])
 }
 
 /// How the first process is asked to end: an app's command by SIGTERM, an init by what its program is.

@@ -7,9 +7,7 @@
 use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
 
 use rustix::fs::{AtFlags, FileType, Gid, Mode, Uid, chownat, makedev, mkdirat, mknodat, symlinkat};
-use rustix::mount::{
-    FsMountFlags, FsOpenFlags, MountAttrFlags, fsconfig_create, fsconfig_set_string, fsmount, fsopen,
-};
+use rustix::mount::{FsMountFlags, FsOpenFlags, MountAttrFlags, fsconfig_create, fsconfig_set_string, fsmount, fsopen};
 
 use super::wire::{Context, Failure};
 
@@ -39,8 +37,7 @@ pub fn make(owner: u32) -> Result<OwnedFd, Failure> {
     }
     fsconfig_create(context.as_fd()).step(|| "make the file system of /dev")?;
     let attributes = MountAttrFlags::MOUNT_ATTR_NOSUID.union(MountAttrFlags::MOUNT_ATTR_NOEXEC);
-    let dev =
-        fsmount(context.as_fd(), FsMountFlags::FSMOUNT_CLOEXEC, attributes).step(|| "make a mount of /dev")?;
+    let dev = fsmount(context.as_fd(), FsMountFlags::FSMOUNT_CLOEXEC, attributes).step(|| "make a mount of /dev")?;
     fill(dev.as_fd(), owner)?;
     Ok(dev)
 }
@@ -67,5 +64,6 @@ fn fill(dev: BorrowedFd<'_>, owner: u32) -> Result<(), Failure> {
 
 fn give(dev: BorrowedFd<'_>, name: &str, owner: u32) -> Result<(), Failure> {
     let (user, group) = (Uid::from_raw(owner), Gid::from_raw(owner));
-    chownat(dev, name, Some(user), Some(group), AtFlags::SYMLINK_NOFOLLOW).step(|| format!("give /dev/{name} to {owner}"))
+    chownat(dev, name, Some(user), Some(group), AtFlags::SYMLINK_NOFOLLOW)
+        .step(|| format!("give /dev/{name} to {owner}"))
 }

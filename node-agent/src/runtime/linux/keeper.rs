@@ -115,7 +115,7 @@ impl Keeper {
                 Source::Exit(id) => self.note_exit(id),
                 Source::Output(id) => {
                     if let Some(container) = self.containers.get_mut(&id) {
-                        container.drain(sys::unix_ms());
+                        container.drain(sys::unix_ms(), &mut self.buffer);
                     }
                 }
                 Source::Exec(exec) => self.advance_exec(exec),
@@ -321,8 +321,9 @@ impl Keeper {
 
     fn note_exit(&mut self, id: AllocationId) {
         let Some(container) = self.containers.get_mut(&id) else { return };
-        if let Some(exit) = container.note_exit(&mut self.tools) {
+        if let Some(exit) = container.note_exit(&self.tools, &mut self.buffer) {
             self.send_event(None, &Event::Exited { id, exit });
+            container::clean_up(id, &mut self.tools);
         }
     }
 

@@ -35,7 +35,6 @@ mod seccomp;
 mod startup;
 mod state;
 mod sys;
-mod title;
 mod userns;
 mod wire;
 

@@ -70,27 +70,55 @@ fn furnish_dev(root: BorrowedFd<'_>, dev: BorrowedFd<'_>) -> Result<(), Failure>
 
 /// Hides files behind the container's own `/dev/null` and directories behind an empty one.
 fn mask_all(proc: BorrowedFd<'_>, sys: BorrowedFd<'_>, dev: BorrowedFd<'_>) -> Result<(), Failure> {
-    let mut empty: Option<OwnedFd> = None;
+    let mut covers = Covers { dev, file: None, directory: None, attached: None };
     for (base, path, hidden) in MASKED {
-        let below = match base {
-            "proc" => proc,
-            _ => sys,
-        };
-        let cover = match (hidden, &empty) {
-            (Hidden::File, _) => copy(dev, "null")?,
-            (Hidden::Directory, Some(mounted)) => copy(mounted.as_fd(), "")?,
-            (Hidden::Directory, None) => {
-                new_mount("tmpfs", &[("mode", "555"), ("size", "0")], INERT | MountAttrFlags::MOUNT_ATTR_RDONLY)?
-            }
-        };
+        let below = if base == "proc" { proc } else { sys };
+        let cover = covers.take(hidden)?;
         match attach_below(cover.as_fd(), below, path) {
-            Ok(()) if hidden == Hidden::Directory && empty.is_none() => empty = Some(cover),
-            Ok(()) => {}
-            Err(error) if error.kind() == io::ErrorKind::NotFound => {}
+            Ok(()) => covers.used(hidden, cover),
+            Err(error) if error.kind() == io::ErrorKind::NotFound => covers.put_back(hidden, cover),
             Err(error) => return Err(Failure::step(format!("hide {base}/{path}"), &error)),
         }
     }
     Ok(())
+}
+
+/// What hides things: mounts not attached anywhere yet, and where copies of them come from.
+struct Covers<'a> {
+    dev: BorrowedFd<'a>,
+    file: Option<OwnedFd>,
+    directory: Option<OwnedFd>,
+    /// The empty directory once it hides something: only then it can be copied.
+    attached: Option<OwnedFd>,
+}
+
+impl Covers<'_> {
+    fn take(&mut self, hidden: Hidden) -> Result<OwnedFd, Failure> {
+        match hidden {
+            Hidden::File => self.file.take().map_or_else(|| copy(self.dev, "null"), Ok),
+            Hidden::Directory => match (self.directory.take(), &self.attached) {
+                (Some(unused), _) => Ok(unused),
+                (None, Some(attached)) => copy(attached.as_fd(), ""),
+                (None, None) => {
+                    let attributes = INERT | MountAttrFlags::MOUNT_ATTR_RDONLY;
+                    new_mount("tmpfs", &[("mode", "555"), ("size", "0")], attributes)
+                }
+            },
+        }
+    }
+
+    fn put_back(&mut self, hidden: Hidden, unused: OwnedFd) {
+        match hidden {
+            Hidden::File => self.file = Some(unused),
+            Hidden::Directory => self.directory = Some(unused),
+        }
+    }
+
+    fn used(&mut self, hidden: Hidden, attached: OwnedFd) {
+        if hidden == Hidden::Directory {
+            self.attached.get_or_insert(attached);
+        }
+    }
 }
 
 fn make_read_only(proc: BorrowedFd<'_>, path: &str, profile: Profile) -> Result<(), Failure> {

@@ -13,6 +13,7 @@ pub mod v2;
 use std::fs;
 use std::io;
 use std::os::fd::OwnedFd;
+use std::os::unix::fs::FileExt;
 use std::path::{Path, PathBuf};
 
 use roost_types::node::CgroupMode;
@@ -176,11 +177,19 @@ fn children(group: &Path) -> Vec<PathBuf> {
 
 /// Removes a group and those that the container made in it, deepest first.
 fn remove_tree(group: &Path) -> io::Result<bool> {
+    // Most containers make none.
+    if remove_group(group)? {
+        return Ok(true);
+    }
     for child in children(group) {
         if !remove_tree(&child)? {
             return Ok(false);
         }
     }
+    remove_group(group)
+}
+
+fn remove_group(group: &Path) -> io::Result<bool> {
     match fs::remove_dir(group) {
         Ok(()) => Ok(true),
         Err(error) if error.kind() == io::ErrorKind::NotFound => Ok(true),
@@ -190,13 +199,16 @@ fn remove_tree(group: &Path) -> io::Result<bool> {
 }
 
 /// Writes a limit and reads it back: the kernel rounds memory to pages, anything else must be exactly what was asked.
-fn write_limit(file: &Path, value: u64, rounded_to: u64) -> Result<(), Failure> {
-    fs::write(file, value.to_string()).step(|| format!("write {value} to {}", file.display()))?;
-    let back = fs::read_to_string(file).step(|| format!("read {}", file.display()))?;
+fn write_limit(path: &Path, value: u64, rounded_to: u64) -> Result<(), Failure> {
+    let file = fs::OpenOptions::new().read(true).write(true).open(path).step(|| format!("open {}", path.display()))?;
+    file.write_at(value.to_string().as_bytes(), 0).step(|| format!("write {value} to {}", path.display()))?;
+    let mut buffer = [0; 64];
+    let got = file.read_at(&mut buffer, 0).step(|| format!("read {}", path.display()))?;
+    let back = String::from_utf8_lossy(&buffer[..got]);
     let first = back.split_whitespace().next().and_then(|text| text.parse::<u64>().ok());
     match first {
         Some(got) if got.abs_diff(value) < rounded_to => Ok(()),
-        _ => Err(Failure::Unsupported(format!("{} reads {} after {value} was written", file.display(), back.trim()))),
+        _ => Err(Failure::Unsupported(format!("{} reads {} after {value} was written", path.display(), back.trim()))),
     }
 }
 

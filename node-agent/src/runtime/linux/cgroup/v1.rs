@@ -2,6 +2,7 @@
 
 use std::collections::BTreeMap;
 use std::fs;
+use std::io;
 use std::path::{Path, PathBuf};
 
 use roost_types::size::Resources;
@@ -96,13 +97,17 @@ impl Hierarchies {
                 return Err(Failure::Unsupported(missing(controller)));
             }
         }
+        let inherited = self.limit_devices_of_all()?;
         for group in self.groups(id) {
-            fs::create_dir_all(&group).step(|| format!("make {}", group.display()))?;
+            make_group(&group).step(|| format!("make {}", group.display()))?;
+        }
+        let own = self.file("devices", id, "");
+        if !inherited && !restrict_devices(&own)? {
+            return Err(Failure::Unsupported(format!("{} takes no device list", own.display())));
         }
         self.limit_memory(id, limits)?;
         write_limit(&self.file("pids", id, "pids.max"), limits.pids.into(), 1)?;
         self.limit_cpu(id, limits)?;
-        self.limit_devices(id)?;
         if let (Some(owner), Some(point)) = (owner, &self.unified) {
             super::v2::delegate(&self.below(point, id), owner)?;
         }
@@ -137,14 +142,12 @@ impl Hierarchies {
         Ok(())
     }
 
-    fn limit_devices(&self, id: &str) -> Result<(), Failure> {
-        let deny = self.file("devices", id, "devices.deny");
-        fs::write(&deny, "a").step(|| format!("write a to {}", deny.display()))?;
-        let allow = self.file("devices", id, "devices.allow");
-        for device in DEVICES {
-            fs::write(&allow, device).step(|| format!("write {device} to {}", allow.display()))?;
-        }
-        Ok(())
+    /// The list of devices stands on the group above all containers, which each inherits when it is made. `false` when
+    /// it cannot be put there, because containers of an agent that did not do so are running.
+    fn limit_devices_of_all(&self) -> Result<bool, Failure> {
+        let above = self.file("devices", "", "");
+        make_group(&above).step(|| format!("make {}", above.display()))?;
+        Ok(lists_devices(&above)? || restrict_devices(&above)?)
     }
 
     /// See [`super::Cgroups::entry`]. A process that writes itself into `tasks` does not wait for the grace period that
@@ -179,6 +182,36 @@ impl Hierarchies {
     pub fn oom_kills(&self, id: &str) -> u64 {
         read_field(&self.file("memory", id, "memory.oom_control"), "oom_kill")
     }
+}
+
+/// Makes a group; the one above it too, for the first container.
+fn make_group(group: &Path) -> io::Result<()> {
+    match fs::create_dir(group) {
+        Err(error) if error.kind() == io::ErrorKind::NotFound => fs::create_dir_all(group),
+        Err(error) if error.kind() == io::ErrorKind::AlreadyExists => Ok(()),
+        other => other,
+    }
+}
+
+/// Whether a group allows listed devices only.
+fn lists_devices(group: &Path) -> Result<bool, Failure> {
+    let list = group.join("devices.list");
+    let text = fs::read_to_string(&list).step(|| format!("read {}", list.display()))?;
+    Ok(!text.starts_with('a'))
+}
+
+/// Lets a group use the listed devices only; `false` when groups below it keep it from being changed.
+fn restrict_devices(group: &Path) -> Result<bool, Failure> {
+    let deny = group.join("devices.deny");
+    match fs::write(&deny, "a") {
+        Err(error) if error.raw_os_error() == Some(libc::EINVAL) => return Ok(false),
+        other => other.step(|| format!("write a to {}", deny.display()))?,
+    }
+    let allow = group.join("devices.allow");
+    for device in DEVICES {
+        fs::write(&allow, device).step(|| format!("write {device} to {}", allow.display()))?;
+    }
+    Ok(true)
 }
 
 #[cfg(test)]
