@@ -55,8 +55,8 @@ pub struct Inheritance<'a> {
     pub plan: &'a Plan,
     /// Filter of its profile.
     pub program: &'a Program,
-    /// The init program of `app` containers.
-    pub init: &'a OwnedFd,
+    /// The init program of `app` containers, and its filter.
+    pub init: (&'a OwnedFd, &'a Program),
     /// Its end of the channel.
     pub channel: OwnedFd,
     /// Groups to join.
@@ -165,7 +165,7 @@ fn start_under_init(own: &Inheritance<'_>) -> Failure {
             }
             execute(own.plan.profile, own.program, &own.plan.command, &own.plan.environment)
         }
-        Ok(sys::Cloned::Parent { pid, pidfd: _ }) => init::become_init(pid, own.init, own.program),
+        Ok(sys::Cloned::Parent { pid, pidfd: _ }) => init::become_init(pid, own.init.0, own.init.1),
         Err(error) => Failure::step("fork the command", &error),
     }
 }
@@ -242,17 +242,22 @@ pub fn note(text: &str) {
     let _ = writeln!(std::io::stderr(), "keeper: {text}");
 }
 
-/// The filter of each profile, compiled once.
+/// The filters, compiled once.
 pub struct Programs {
     app: Program,
     system: Program,
+    init: Program,
 }
 
 impl Programs {
-    /// Compiles both.
+    /// Compiles all.
     #[must_use]
     pub fn new() -> Self {
-        Self { app: seccomp::compile(Profile::App), system: seccomp::compile(Profile::System) }
+        Self {
+            app: seccomp::compile(Profile::App),
+            system: seccomp::compile(Profile::System),
+            init: seccomp::compile_init(),
+        }
     }
 
     /// The filter of a profile.
@@ -262,6 +267,12 @@ impl Programs {
             Profile::App => &self.app,
             Profile::System => &self.system,
         }
+    }
+
+    /// The filter of the init program of `app` containers.
+    #[must_use]
+    pub const fn of_init(&self) -> &Program {
+        &self.init
     }
 }
 

@@ -109,7 +109,7 @@ impl Container {
                 child::run(Inheritance {
                     plan,
                     program: tools.programs.of(plan.profile),
-                    init: &tools.init,
+                    init: (&tools.init, tools.programs.of_init()),
                     channel: theirs,
                     entry,
                     output: inside,

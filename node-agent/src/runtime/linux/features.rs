@@ -30,7 +30,12 @@ pub fn probe() -> Vec<Feature> {
         feature("memory_limit", controller("memory"), &cgroup::missing("memory")),
         feature("pids_limit", controller("pids"), &cgroup::missing("pids")),
         feature("cpu_limit", controller("cpu"), &cgroup::missing("cpu")),
-        device_policy(groups.as_ref()),
+        feature(
+            "device_policy",
+            groups.as_ref().is_some_and(Cgroups::limits_devices),
+            "use a kernel with CONFIG_CGROUP_DEVICE (cgroups v1) or CONFIG_CGROUP_BPF (v2): without, the user namespace \
+             and nodev mounts keep devices out alone",
+        ),
         feature("user_namespaces", Path::new("/proc/self/ns/user").exists(), "use a kernel with CONFIG_USER_NS"),
         feature("overlayfs", module("overlay"), "use a kernel with CONFIG_OVERLAY_FS"),
         feature("erofs", module("erofs"), "use a kernel with CONFIG_EROFS_FS, or images in squashfs"),
@@ -58,19 +63,6 @@ pub fn probe() -> Vec<Feature> {
         ),
         feature("ksm", Path::new("/sys/kernel/mm/ksm/run").exists(), "use a kernel with CONFIG_KSM to share memory"),
     ]
-}
-
-/// Version 2 has no device controller: device nodes are kept out by the user namespace and a `nodev` root alone.
-fn device_policy(groups: Option<&Cgroups>) -> Feature {
-    let (supported, advice) = match groups {
-        Some(Cgroups::V1(found)) => (found.has("devices"), cgroup::missing("devices")),
-        Some(Cgroups::V2(_)) | None => (
-            false,
-            "no device list is enforced by cgroups here; the user namespace and nodev mounts keep devices out"
-                .to_owned(),
-        ),
-    };
-    feature("device_policy", supported, &advice)
 }
 
 fn feature(name: &str, supported: bool, advice: &str) -> Feature {

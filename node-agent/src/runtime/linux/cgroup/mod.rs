@@ -7,6 +7,7 @@
 //! Processor time: `cpu_millis` is the container's *weight* when the board is busy (1000 = one core = 1024 shares), and
 //! four times `cpu_millis` is its *cap* when the board is idle, so that a nano (250) may use one whole idle core.
 
+mod devices;
 pub mod v1;
 pub mod v2;
 
@@ -91,6 +92,15 @@ impl Cgroups {
         match self {
             Self::V1(found) => found.create(id, limits, owner),
             Self::V2(found) => found.create(id, limits, owner),
+        }
+    }
+
+    /// Whether a list of devices is enforced here: by its controller, or by a program where the kernel takes one.
+    #[must_use]
+    pub fn limits_devices(&self) -> bool {
+        match self {
+            Self::V1(found) => found.has("devices"),
+            Self::V2(found) => found.limits_devices(),
         }
     }
 

@@ -7,24 +7,13 @@ use std::path::{Path, PathBuf};
 
 use roost_types::size::Resources;
 
-use super::{CPU_BURST, CPU_PERIOD_USEC, Entry, Usage, missing, open_to_join, read_field, read_number, write_limit};
+use super::{
+    CPU_BURST, CPU_PERIOD_USEC, Entry, Usage, devices, missing, open_to_join, read_field, read_number, write_limit,
+};
 use crate::runtime::linux::wire::{Context, Failure};
 
 /// Controllers that a container needs.
 const NEEDED: [&str; 4] = ["memory", "pids", "cpu", "devices"];
-/// Devices a container may use: null, zero, full, random, urandom, tty, console, ptmx and its terminals.
-const DEVICES: [&str; 9] = [
-    "c 1:3 rwm",
-    "c 1:5 rwm",
-    "c 1:7 rwm",
-    "c 1:8 rwm",
-    "c 1:9 rwm",
-    "c 5:0 rwm",
-    "c 5:1 rwm",
-    "c 5:2 rwm",
-    "c 136:* rwm",
-];
-
 /// Where each controller is mounted, and the parent below it.
 #[derive(Clone, Debug)]
 pub struct Hierarchies {
@@ -208,8 +197,8 @@ fn restrict_devices(group: &Path) -> Result<bool, Failure> {
         other => other.step(|| format!("write a to {}", deny.display()))?,
     }
     let allow = group.join("devices.allow");
-    for device in DEVICES {
-        fs::write(&allow, device).step(|| format!("write {device} to {}", allow.display()))?;
+    for device in devices::allow_lines() {
+        fs::write(&allow, &device).step(|| format!("write {device} to {}", allow.display()))?;
     }
     Ok(true)
 }

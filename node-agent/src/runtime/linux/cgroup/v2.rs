@@ -6,7 +6,7 @@ use std::path::{Path, PathBuf};
 
 use roost_types::size::Resources;
 
-use super::{CPU_BURST, CPU_PERIOD_USEC, Entry, Usage, missing, read_field, read_number, write_limit};
+use super::{CPU_BURST, CPU_PERIOD_USEC, Entry, Usage, devices, missing, read_field, read_number, write_limit};
 use crate::runtime::linux::wire::{Context, Failure};
 
 /// Controllers that a container needs.
@@ -35,6 +35,12 @@ impl Hierarchy {
         text.split_whitespace().any(|name| name == controller)
     }
 
+    /// Whether the kernel asks programs which devices may be used.
+    #[must_use]
+    pub fn limits_devices(&self) -> bool {
+        devices::are_asked_for(&self.point)
+    }
+
     /// The group of a container.
     #[must_use]
     pub fn group(&self, id: &str) -> PathBuf {
@@ -52,6 +58,11 @@ impl Hierarchy {
             }
         }
         self.enable_controllers()?;
+        let above = self.point.join(&self.parent).join("instances");
+        // A kernel without it: the user namespace keeps devices out alone, and the node's features say so.
+        if devices::are_asked_for(&above) {
+            devices::restrict(&above)?;
+        }
         let group = self.group(id);
         fs::create_dir_all(&group).step(|| format!("make {}", group.display()))?;
         write_limit(&group.join("memory.max"), limits.memory_bytes.0, 64 * 1024)?;
