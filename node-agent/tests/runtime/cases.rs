@@ -11,6 +11,8 @@ use roost_agent::runtime::{ContainerState, ExecControl, ExecPlan, Runtime, Runti
 use roost_types::AllocationId;
 use roost_types::stream::Resize;
 
+use crate::escapes::*;
+use crate::probe::{a_system_may_do_what_its_golden_file_says, an_app_may_do_what_its_golden_file_says};
 use crate::rig::{Case, Rig, loop_count};
 
 macro_rules! cases {
@@ -37,6 +39,19 @@ cases![
     containers_reach_each_other_and_their_gateway,
     writes_survive_a_restart_and_belong_to_the_containers_root,
     what_is_dangerous_is_out_of_reach,
+    an_app_may_do_what_its_golden_file_says,
+    a_system_may_do_what_its_golden_file_says,
+    the_programs_that_start_containers_cannot_be_overwritten,
+    no_descriptor_and_no_working_directory_leads_out,
+    what_is_hidden_is_hidden_by_the_real_null_device,
+    an_image_cannot_bend_the_places_that_are_mounted_on,
+    written_files_stay_inside_the_root,
+    a_container_cannot_bend_its_next_start,
+    no_capability_is_inherited,
+    nobody_of_the_board_can_enter_a_containers_directories,
+    no_control_socket_can_be_reached,
+    a_system_container_cannot_change_the_boards_hierarchies,
+    a_containers_output_is_no_file_it_can_change,
     a_new_agent_finds_what_runs_and_loses_no_line,
     a_killed_keeper_is_replaced_and_adopts,
     an_exit_without_a_keeper_is_noticed_by_the_next,

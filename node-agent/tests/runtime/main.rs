@@ -4,6 +4,8 @@
 //! very program, run again with `keeper` as its first argument. Arguments select cases by a part of their names.
 
 mod cases;
+mod escapes;
+mod probe;
 mod rig;
 
 use std::process::ExitCode;

@@ -12,7 +12,7 @@ use std::sync::atomic::{AtomicU32, Ordering};
 use std::time::Duration;
 
 use roost_agent::runtime::linux::{LinuxConfig, LinuxRuntime, veth_name};
-use roost_agent::runtime::{ExecPlan, Runtime};
+use roost_agent::runtime::{ExecPlan, Runtime, RuntimeError};
 use roost_types::sync::NodeNetwork;
 use roost_types::{AllocationId, AllocationSpec, ExitStatus};
 
@@ -48,33 +48,37 @@ pub fn run(case: Case) {
 
 fn image() -> &'static Path {
     static IMAGE: OnceLock<PathBuf> = OnceLock::new();
-    IMAGE.get_or_init(|| {
-        let directory = std::env::temp_dir().join(format!("roost-runtime-image-{}", std::process::id()));
-        let root = directory.join("root");
-        for name in ["bin", "dev", "etc", "proc", "root", "sys", "tmp", "usr"] {
-            fs::create_dir_all(root.join(name)).expect("a directory of the image");
-        }
-        fs::copy("/bin/busybox", root.join("bin/busybox")).expect("busybox-static is installed");
-        for applet in [
-            "sh", "true", "false", "sleep", "cat", "id", "hostname", "echo", "ls", "ps", "readlink", "stat", "init",
-            "mount", "ip", "test", "head", "tail", "dd", "kill", "wget", "nc", "stty", "tty", "reboot", "mkdir",
-            "touch", "env", "seq", "unshare",
-        ] {
-            std::os::unix::fs::symlink("busybox", root.join("bin").join(applet)).expect("a link of the image");
-        }
-        fs::write(root.join("etc/passwd"), "root:x:0:0::/root:/bin/sh\n").expect("passwd");
-        fs::write(
-            root.join("etc/inittab"),
-            "::sysinit:/bin/echo booted\n::respawn:/bin/sleep 1000\n::shutdown:/bin/echo bye\n",
-        )
-        .expect("inittab");
-        fs::write(root.join("bin/not-a-program"), "neither a script nor a program").expect("file");
-        let file = directory.join("busybox.erofs");
-        let made = Command::new("mkfs.erofs").args(["--all-root", "-zlz4hc"]).arg(&file).arg(&root).output();
-        let made = made.expect("mkfs.erofs is installed");
-        assert!(made.status.success(), "mkfs.erofs: {}", String::from_utf8_lossy(&made.stderr));
-        file
-    })
+    IMAGE.get_or_init(|| build_image("busybox", |_| {}))
+}
+
+/// An image of busybox with something done to it.
+fn build_image(name: &str, change: impl FnOnce(&Path)) -> PathBuf {
+    let directory = std::env::temp_dir().join(format!("roost-runtime-image-{}", std::process::id()));
+    let root = directory.join(format!("{name}.root"));
+    for name in ["bin", "dev", "etc", "proc", "root", "sys", "tmp", "usr"] {
+        fs::create_dir_all(root.join(name)).expect("a directory of the image");
+    }
+    fs::copy("/bin/busybox", root.join("bin/busybox")).expect("busybox-static is installed");
+    for applet in [
+        "sh", "true", "false", "sleep", "cat", "id", "hostname", "echo", "ls", "ps", "readlink", "stat", "init",
+        "mount", "umount", "ip", "test", "head", "tail", "dd", "kill", "wget", "nc", "stty", "tty", "reboot", "mkdir",
+        "rmdir", "rm", "ln", "mv", "chmod", "cp", "touch", "env", "seq", "unshare", "pwd", "mknod",
+    ] {
+        std::os::unix::fs::symlink("busybox", root.join("bin").join(applet)).expect("a link of the image");
+    }
+    fs::write(root.join("etc/passwd"), "root:x:0:0::/root:/bin/sh\n").expect("passwd");
+    fs::write(
+        root.join("etc/inittab"),
+        "::sysinit:/bin/echo booted\n::respawn:/bin/sleep 1000\n::shutdown:/bin/echo bye\n",
+    )
+    .expect("inittab");
+    fs::write(root.join("bin/not-a-program"), "neither a script nor a program").expect("file");
+    change(&root);
+    let file = directory.join(format!("{name}.erofs"));
+    let made = Command::new("mkfs.erofs").args(["--all-root", "-zlz4hc"]).arg(&file).arg(&root).output();
+    let made = made.expect("mkfs.erofs is installed");
+    assert!(made.status.success(), "mkfs.erofs: {}", String::from_utf8_lossy(&made.stderr));
+    file
 }
 
 impl Rig {
@@ -129,6 +133,32 @@ impl Rig {
     /// Starts a container and returns its id and pid.
     pub async fn start(&self, spec: &AllocationSpec) -> u32 {
         self.runtime.start(spec, &self.image, &self.network).await.unwrap_or_else(|e| panic!("start: {e:?}")).pid
+    }
+
+    /// The busybox image with something done to it.
+    pub fn image_with(&self, name: &str, change: impl FnOnce(&Path)) -> PathBuf {
+        build_image(name, change)
+    }
+
+    /// Starts a container of another image.
+    pub async fn start_image(&self, spec: &AllocationSpec, image: &Path) {
+        self.try_start_image(spec, image).await.unwrap_or_else(|e| panic!("start: {e:?}"));
+    }
+
+    /// Tries to.
+    pub async fn try_start_image(&self, spec: &AllocationSpec, image: &Path) -> Result<(), RuntimeError> {
+        let mut spec = spec.clone();
+        // Another image has another name.
+        let digest = format!(
+            "{:064x}",
+            image
+                .as_os_str()
+                .as_encoded_bytes()
+                .iter()
+                .fold(7_u64, |sum, byte| { sum.wrapping_mul(31).wrapping_add(u64::from(*byte)) })
+        );
+        spec.image = format!("sha256:{digest}").parse().expect("a digest");
+        self.runtime.start(&spec, image, &self.network).await.map(drop)
     }
 
     /// Runs a command inside and returns its output and exit code.
