@@ -101,6 +101,7 @@ impl<R: Runtime> Executor<R> {
                 outcome(self.fetch_layer(&spec).await)
             }
             Work::Start(spec) => self.start(&spec, network).await,
+            Work::Limit { id, resources } => runtime_outcome(self.runtime.limit(id, &resources).await),
             Work::Stop { id, grace } => match self.runtime.stop(id, grace).await {
                 Err(RuntimeError::NoContainer(_) | RuntimeError::NotRunning) => Outcome::Done,
                 other => runtime_outcome(other),

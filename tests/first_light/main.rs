@@ -91,6 +91,7 @@ fn main() -> ExitCode {
         ("inside::every_namespace_is_its_own", |w| inside::every_namespace_is_its_own(&w.rack)),
         ("inside::users_are_private_to_it", |w| inside::users_are_private_to_it(&w.rack)),
         ("inside::memory_ends_where_the_size_says", |w| inside::memory_ends_where_the_size_says(&w.rack)),
+        ("inside::what_it_has_changes_while_it_runs", |w| inside::what_it_has_changes_while_it_runs(&w.rack)),
         ("inside::processes_end_where_the_size_says", |w| inside::processes_end_where_the_size_says(&w.rack)),
         ("inside::the_image_is_shared_and_never_written", |w| inside::the_image_is_shared_and_never_written(&w.rack)),
         ("surface::bad_input_is_named_and_changes_nothing", |w| {

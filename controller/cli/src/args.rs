@@ -101,6 +101,8 @@ pub enum Command {
         #[arg(long)]
         no_wait: bool,
     },
+    /// Give an instance more or less while it runs.
+    Resize(ResizeArgs),
     /// Draw the rack: boards, temperatures, humidity.
     Rack {
         /// Redraw once a second.
@@ -175,6 +177,23 @@ pub struct LaunchArgs {
     /// Command to run instead of the image's own.
     #[arg(last = true, value_name = "COMMAND")]
     pub command: Vec<String>,
+}
+
+/// `roost resize`.
+#[derive(Args, Debug)]
+#[command(group = clap::ArgGroup::new("amount").required(true).multiple(true))]
+pub struct ResizeArgs {
+    /// Name or id.
+    pub instance: String,
+    /// Named amount of cpu and memory.
+    #[arg(long, group = "amount", conflicts_with_all = ["cpu_millis", "memory"])]
+    pub size: Option<Size>,
+    /// Thousandths of a core.
+    #[arg(long, group = "amount")]
+    pub cpu_millis: Option<u32>,
+    /// Memory limit, for example 96M or 1G.
+    #[arg(long, group = "amount", value_parser = parse_bytes)]
+    pub memory: Option<u64>,
 }
 
 /// Restart policies, as flags spell them.

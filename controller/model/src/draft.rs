@@ -3,7 +3,7 @@
 use std::sync::Arc;
 
 use roost_types::{
-    AlertId, AllocationId, Event, EventKind, InstanceId, NodeId, Operation, OperationId, OperationKind,
+    AlertId, AllocationId, AllocationSpec, Event, EventKind, InstanceId, NodeId, Operation, OperationId, OperationKind,
     OperationStatus, Problem, Timestamp, operation::Progress,
 };
 
@@ -110,6 +110,18 @@ impl Draft {
         let node = row.node;
         self.put(Row::Allocation(row));
         self.touch_node(node);
+    }
+
+    /// As [`Self::edit_spec`], for what changes nothing of the allocation's fate: what was seen of it holds on.
+    pub(crate) fn edit_settings(&mut self, id: AllocationId, edit: impl FnOnce(&mut AllocationSpec)) {
+        let Some(before) = self.cluster.allocations.get(&id) else { return };
+        let acted = before.observed.generation >= before.spec.generation;
+        self.edit_spec(id, |row| edit(&mut row.spec));
+        if let Some(row) = self.cluster.allocations.get(&id).filter(|_| acted) {
+            let mut row = AllocationRow::clone(row);
+            row.observed.generation = row.spec.generation;
+            self.put(Row::Allocation(row));
+        }
     }
 
     /// Gives the node's desired set a new generation, so that its agent is sent it.

@@ -63,18 +63,24 @@ fn request<'a>(
     })
 }
 
+/// Refuses what no node could ever hold.
+///
+/// # Errors
+/// `too_large` with the dimension as field.
+pub fn check_size(cluster: &Cluster, row: &InstanceRow) -> Result<(), Problem> {
+    let Some(request) = request(cluster, row, None) else { return Ok(()) };
+    fits_anywhere(&candidates(cluster, row), &request)
+        .map_err(|large| Problem::new(Code::TooLarge, large.detail).field(size_field(row, large.dimension)))
+}
+
 /// Refuses what no node could ever hold, and a port that is taken wherever it could run.
 ///
 /// # Errors
 /// `too_large` with the dimension as field; `port_taken`.
 pub fn check_possible(cluster: &Cluster, row: &InstanceRow) -> Result<(), Problem> {
-    let Some(request) = request(cluster, row, None) else { return Ok(()) };
+    check_size(cluster, row)?;
+    let Some(request) = request(cluster, row, None).filter(|_| !row.publish.is_empty()) else { return Ok(()) };
     let nodes = candidates(cluster, row);
-    fits_anywhere(&nodes, &request)
-        .map_err(|large| Problem::new(Code::TooLarge, large.detail).field(size_field(row, large.dimension)))?;
-    if row.publish.is_empty() {
-        return Ok(());
-    }
     let placement = schedule(&nodes, &request, row.created_at);
     let by_port = placement.filtered_by.get(&Filter::Port).copied().unwrap_or(0);
     let by_wish = placement.filtered_by.get(&Filter::Constraint).copied().unwrap_or(0);

@@ -3,7 +3,7 @@
 use std::collections::BTreeMap;
 
 use roost_scheduler::collide;
-use roost_types::instance::{CreateInstance, InstanceKind};
+use roost_types::instance::{CreateInstance, InstanceKind, PatchInstance};
 use roost_types::size::Resources;
 use roost_types::{
     Code, DEFAULT_PROJECT, Desired, InstanceId, MemoryBytes, Name, OperationId, Problem, Publish, Size, Timestamp,
@@ -68,6 +68,22 @@ fn resources(request: &CreateInstance) -> Result<(Option<Size>, Resources), Prob
         (None, Some(cpu_millis), Some(memory_bytes)) => custom(cpu_millis, memory_bytes).map(|r| (None, r)),
         (None, None, Some(_)) => Err(missing("cpu_millis", "memory_bytes")),
         (None, Some(_), None) => Err(missing("memory_bytes", "cpu_millis")),
+    }
+}
+
+/// What an instance that has `now` is to be given, if the request says.
+///
+/// # Errors
+/// `invalid_field`, with the field.
+pub fn resized(now: Resources, patch: &PatchInstance) -> Result<Option<(Option<Size>, Resources)>, Problem> {
+    match (patch.size, patch.cpu_millis, patch.memory_bytes) {
+        (None, None, None) => Ok(None),
+        (Some(size), None, None) => Ok(Some((Some(size), size.resources()))),
+        (Some(_), ..) => Err(invalid("size", "give either size, or cpu_millis and memory_bytes, not both")),
+        (None, cpu_millis, memory_bytes) => {
+            let custom = custom(cpu_millis.unwrap_or(now.cpu_millis), memory_bytes.unwrap_or(now.memory_bytes))?;
+            Ok(Some((None, Resources { disk_bytes: now.disk_bytes, pids: now.pids, ..custom })))
+        }
     }
 }
 

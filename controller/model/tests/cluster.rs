@@ -3,7 +3,7 @@
 mod world;
 
 use roost_model::{Command, Idempotency, Reply, view};
-use roost_types::instance::CreateInstance;
+use roost_types::instance::{CreateInstance, PatchInstance};
 use roost_types::node::{PatchNode, PowerAction};
 use roost_types::placement::{Constraints, Filter};
 use roost_types::{
@@ -54,6 +54,39 @@ fn stop_start_restart_and_delete_each_end_when_the_node_says_so() {
     assert_eq!(world.operation(operation).status, OperationStatus::Succeeded);
     assert_eq!(world.cluster.find_instance("web").unwrap_err().code, Code::NotFound);
     assert!(world.cluster.nodes().all(|node| world.cluster.allocations_on(node.id).next().is_none()));
+}
+
+#[test]
+fn a_running_instance_is_given_more_only_as_far_as_its_node_has_it() {
+    let mut world = World::new(2);
+    world.launch_named("web");
+    world.run(1);
+    let resize = |memory_bytes, cpu_millis| Command::PatchInstance {
+        instance: "web".into(),
+        patch: PatchInstance { memory_bytes, cpu_millis, ..PatchInstance::default() },
+        if_match: None,
+    };
+    world.must(resize(Some(MemoryBytes::mib(100)), None));
+    let web = world.instance("web");
+    assert_eq!((web.size, web.cpu_millis, web.memory_bytes), (None, 250, MemoryBytes::mib(100)));
+    let node = world.node_of("web");
+    let allocation = world.cluster.allocations_on(node).next().unwrap();
+    assert_eq!(allocation.spec.resources.memory_bytes, MemoryBytes::mib(100));
+    assert_eq!(web.state, InstanceState::Running);
+    // Another takes what is left of the node.
+    let mut neighbour = CreateInstance::of_image("busybox");
+    neighbour.name = Some("neighbour".into());
+    neighbour.constraints.node = world.instance("web").node.map(|name| name.to_string());
+    (neighbour.cpu_millis, neighbour.memory_bytes) = (Some(100), Some(MemoryBytes::mib(600)));
+    world.launch(neighbour).unwrap();
+    let problem = world.ask(resize(Some(MemoryBytes::mib(400)), None)).unwrap_err();
+    assert_eq!((problem.code, problem.field.as_deref()), (Code::Conflict, Some("memory_bytes")));
+    let problem = world.ask(resize(Some(MemoryBytes::mib(1 << 20)), None)).unwrap_err();
+    assert_eq!((problem.code, problem.field.as_deref()), (Code::TooLarge, Some("memory_bytes")));
+    let problem = world.ask(resize(None, Some(1))).unwrap_err();
+    assert_eq!((problem.code, problem.field.as_deref()), (Code::InvalidField, Some("cpu_millis")));
+    assert_eq!(world.instance("web").memory_bytes, MemoryBytes::mib(100));
+    world.check();
 }
 
 #[test]

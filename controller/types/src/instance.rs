@@ -256,6 +256,15 @@ pub struct PatchInstance {
     /// The node loss policy.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub node_loss: Option<NodeLossPolicy>,
+    /// Another named size, in force at once; not together with the fields below.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub size: Option<Size>,
+    /// Thousandths of a core, 50 to 64,000, in force at once.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub cpu_millis: Option<u32>,
+    /// Memory limit, at least 8 MiB, in force at once.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub memory_bytes: Option<MemoryBytes>,
 }
 
 /// An instance as the API shows it.

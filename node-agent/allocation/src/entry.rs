@@ -2,6 +2,7 @@
 
 use roost_types::allocation::AllocationDesired;
 use roost_types::instance::RestartPolicy;
+use roost_types::size::Resources;
 use roost_types::{AllocationId, AllocationReport, AllocationSpec, AllocationState, ExitStatus, Timestamp};
 
 use crate::backoff::{Backoff, STABLE_AFTER};
@@ -24,7 +25,8 @@ enum Container {
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 enum Ongoing {
     Layer,
-    Start { epoch: u64 },
+    Start { epoch: u64, resources: Resources },
+    Limit { resources: Resources },
     Stop,
     Delete,
 }
@@ -53,6 +55,8 @@ pub(crate) struct Entry {
     /// An exit that was seen before the start it ends was answered.
     early_exit: Option<ExitStatus>,
     seeded: bool,
+    /// The limits in force; none when it was found running and nobody knows.
+    limits: Option<Resources>,
     halt: Option<Halt>,
     backoff: Backoff,
     /// What went wrong last, until it goes well.
@@ -83,6 +87,7 @@ impl Entry {
             ongoing: None,
             early_exit: None,
             seeded: false,
+            limits: None,
             halt: None,
             backoff: Backoff::default(),
             trouble: String::new(),
@@ -176,7 +181,10 @@ impl Entry {
     fn work_towards_running(&self, ready: &Ready) -> Option<Work> {
         let spec = self.spec.as_ref()?;
         match self.container {
-            Container::Running { epoch, .. } if epoch == spec.epoch => None,
+            Container::Running { epoch, .. } if epoch == spec.epoch => {
+                let (id, resources) = (self.id, spec.resources);
+                (self.limits != Some(resources)).then_some(Work::Limit { id, resources })
+            }
             Container::Running { .. } => self.stop_if_running(),
             Container::Absent | Container::Exited if self.halt.is_some() || !ready.image => None,
             Container::Absent if spec.seed_from.is_some() && !self.seeded => {
@@ -191,7 +199,8 @@ impl Entry {
     pub(crate) fn begin(&mut self, work: &Work) {
         self.ongoing = match work {
             Work::FetchLayer(_) => Some(Ongoing::Layer),
-            Work::Start(spec) => Some(Ongoing::Start { epoch: spec.epoch }),
+            Work::Start(spec) => Some(Ongoing::Start { epoch: spec.epoch, resources: spec.resources }),
+            Work::Limit { id: _, resources } => Some(Ongoing::Limit { resources: *resources }),
             Work::Stop { .. } => Some(Ongoing::Stop),
             Work::Delete { .. } => Some(Ongoing::Delete),
             Work::EnsureNetwork(_) | Work::ApplyFirewall(_) | Work::FetchImage(_) => None,
@@ -201,13 +210,23 @@ impl Entry {
     /// The work under way ended well.
     pub(crate) fn finish(&mut self, started: Option<Timestamp>, now: Timestamp) {
         let Some(ongoing) = self.ongoing.take() else { return };
+        if self.ended_meanwhile(ongoing) {
+            return;
+        }
         self.trouble.clear();
         match ongoing {
             Ongoing::Layer => {
                 self.seeded = true;
                 self.backoff.reset();
             }
-            Ongoing::Start { epoch } => self.started(epoch, started.unwrap_or(now), now),
+            Ongoing::Start { epoch, resources } => {
+                self.limits = Some(resources);
+                self.started(epoch, started.unwrap_or(now), now);
+            }
+            Ongoing::Limit { resources } => {
+                self.limits = Some(resources);
+                self.backoff.reset();
+            }
             Ongoing::Stop => {
                 self.container = Container::Exited;
                 self.backoff.reset();
@@ -218,6 +237,11 @@ impl Entry {
                 self.gone = self.desired() == AllocationDesired::Deleted;
             }
         }
+    }
+
+    /// New limits for a container that has ended by itself: what follows from its end stands.
+    fn ended_meanwhile(&self, ongoing: Ongoing) -> bool {
+        matches!(ongoing, Ongoing::Limit { .. }) && !matches!(self.container, Container::Running { .. })
     }
 
     fn started(&mut self, epoch: u64, at: Timestamp, now: Timestamp) {
@@ -234,10 +258,13 @@ impl Entry {
     /// The work under way failed.
     pub(crate) fn fail(&mut self, reason: String, possible: bool, now: Timestamp) {
         let Some(ongoing) = self.ongoing.take() else { return };
+        if self.ended_meanwhile(ongoing) {
+            return;
+        }
         self.early_exit = None;
         match ongoing {
             Ongoing::Start { .. } if !possible => self.halt = Some(Halt::Failed(reason)),
-            Ongoing::Layer | Ongoing::Start { .. } | Ongoing::Stop | Ongoing::Delete => {
+            Ongoing::Layer | Ongoing::Start { .. } | Ongoing::Limit { .. } | Ongoing::Stop | Ongoing::Delete => {
                 self.backoff.fail(now);
                 self.trouble = reason;
             }
@@ -250,7 +277,7 @@ impl Entry {
             Container::Running { started_at, .. } if exit.at >= started_at => {
                 self.container = Container::Exited;
                 self.exit = Some(exit);
-                if self.ongoing.is_none() {
+                if matches!(self.ongoing, None | Some(Ongoing::Limit { .. })) {
                     self.ended_by_itself(exit, now);
                 }
             }
@@ -360,17 +387,20 @@ impl Entry {
             (None, Container::Running { epoch, .. }, _) if epoch != spec.epoch => {
                 (AllocationState::Stopping, self.trouble.clone())
             }
-            (None, Container::Running { .. }, _) if ready.ports => (AllocationState::Running, String::new()),
+            // What goes wrong with a running container is that its new limits are not in force yet.
+            (None, Container::Running { .. }, _) if ready.ports => (AllocationState::Running, self.trouble.clone()),
             (None, Container::Running { .. }, _) => (AllocationState::Starting, ready.trouble.clone()),
             (None, _, Some(Ongoing::Start { .. })) => (AllocationState::Starting, trouble.clone()),
             (None, _, Some(Ongoing::Layer)) => (AllocationState::Preparing, trouble.clone()),
             (None, Container::Absent, None) if spec.seed_from.is_some() && !self.seeded => {
                 (AllocationState::Preparing, trouble.clone())
             }
-            (None, Container::Absent | Container::Exited, None) if !ready.image => {
+            (None, Container::Absent | Container::Exited, None | Some(Ongoing::Limit { .. })) if !ready.image => {
                 (AllocationState::Preparing, trouble.clone())
             }
-            (None, Container::Absent | Container::Exited, None) => (AllocationState::Starting, trouble.clone()),
+            (None, Container::Absent | Container::Exited, None | Some(Ongoing::Limit { .. })) => {
+                (AllocationState::Starting, trouble.clone())
+            }
         }
     }
 }

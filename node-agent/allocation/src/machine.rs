@@ -350,7 +350,7 @@ const fn rank(work: &Work) -> u8 {
     match work {
         Work::Stop { .. } | Work::Delete { .. } => 0,
         Work::EnsureNetwork(_) => 1,
-        Work::Start(_) => 2,
+        Work::Start(_) | Work::Limit { .. } => 2,
         Work::ApplyFirewall(_) => 3,
         Work::FetchImage(_) | Work::FetchLayer(_) => 4,
     }

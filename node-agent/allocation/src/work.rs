@@ -4,6 +4,7 @@ use std::net::Ipv4Addr;
 use std::time::Duration;
 
 use roost_types::instance::Publish;
+use roost_types::size::Resources;
 use roost_types::sync::NodeNetwork;
 use roost_types::{AllocationId, AllocationSpec, ExitStatus, ImageDigest, Timestamp};
 
@@ -32,6 +33,13 @@ pub enum Work {
     FetchLayer(Box<AllocationSpec>),
     /// Start the container of this spec.
     Start(Box<AllocationSpec>),
+    /// Put other limits in force on a running container.
+    Limit {
+        /// Whose.
+        id: AllocationId,
+        /// The limits.
+        resources: Resources,
+    },
     /// End the container's processes; its layer stays.
     Stop {
         /// Whose.

@@ -15,6 +15,7 @@ use hyper::body::Incoming;
 use hyper::service::service_fn;
 use hyper::{Request, Response};
 use hyper_util::rt::TokioIo;
+use roost_types::size::Resources;
 use roost_types::sync::{NodeNetwork, SyncRequest, SyncResponse};
 use roost_types::{
     AllocationId, AllocationReport, AllocationSpec, AllocationState, ExitStatus, ImageDigest, Timestamp,
@@ -76,6 +77,10 @@ impl Runtime for Memory {
         let running = ContainerState::Running { epoch: spec.epoch, pid: 1, started_at: at };
         self.containers.lock().unwrap().insert(spec.id, running);
         Ok(Started { pid: 1, at })
+    }
+
+    async fn limit(&self, _: AllocationId, _: &Resources) -> Result<(), RuntimeError> {
+        Ok(())
     }
 
     async fn stop(&self, id: AllocationId, _: Duration) -> Result<(), RuntimeError> {

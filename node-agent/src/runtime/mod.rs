@@ -10,6 +10,7 @@ use std::os::fd::OwnedFd;
 use std::path::Path;
 use std::time::Duration;
 
+use roost_types::size::Resources;
 use roost_types::stream::Resize;
 use roost_types::sync::NodeNetwork;
 use roost_types::{AllocationId, AllocationSpec, ExitStatus, Timestamp};
@@ -167,6 +168,9 @@ pub trait Runtime: Send + Sync + 'static {
         image: &Path,
         network: &NodeNetwork,
     ) -> impl Future<Output = Result<Started, RuntimeError>> + Send;
+
+    /// Puts other limits in force on a running container, all or none of its memory's.
+    fn limit(&self, id: AllocationId, resources: &Resources) -> impl Future<Output = Result<(), RuntimeError>> + Send;
 
     /// Asks the first process to end, kills it after `grace`, and returns when nothing of the container runs. The
     /// writable layer stays.

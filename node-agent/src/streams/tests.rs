@@ -42,6 +42,10 @@ impl Runtime for Processes {
         Err(RuntimeError::NotRunning)
     }
 
+    async fn limit(&self, _: AllocationId, _: &roost_types::size::Resources) -> Result<(), RuntimeError> {
+        Ok(())
+    }
+
     async fn stop(&self, _: AllocationId, _: Duration) -> Result<(), RuntimeError> {
         Ok(())
     }

@@ -8,8 +8,9 @@ use std::time::{Duration, Instant};
 
 use roost_agent::runtime::linux::LinuxRuntime;
 use roost_agent::runtime::{ContainerState, ExecControl, ExecPlan, Runtime, RuntimeError};
-use roost_types::AllocationId;
+use roost_types::size::Resources;
 use roost_types::stream::Resize;
+use roost_types::{AllocationId, MemoryBytes};
 
 use crate::escapes::*;
 use crate::probe::{a_system_may_do_what_its_golden_file_says, an_app_may_do_what_its_golden_file_says};
@@ -26,6 +27,7 @@ cases![
     a_container_starts_runs_execs_logs_stops_and_is_deleted,
     every_namespace_is_its_own_and_its_ids_are_in_its_range,
     memory_and_pids_limits_are_in_force,
+    limits_change_while_a_container_runs,
     a_fork_bomb_is_contained,
     being_killed_for_memory_is_reported,
     exit_codes_come_through,
@@ -100,6 +102,28 @@ async fn memory_and_pids_limits_are_in_force(rig: &Rig) {
     assert_eq!(rig.cgroup_file("pids", spec.id, "pids.max"), "64");
     let tasks = rig.cgroup_file("memory", spec.id, "cgroup.procs");
     assert_eq!(tasks.lines().count(), 2, "init and the command are in the group: {tasks}");
+}
+
+async fn limits_change_while_a_container_runs(rig: &Rig) {
+    let spec =
+        rig.spec(&["sh", "-c", "dd if=/dev/zero of=/dev/shm/x bs=1M count=24 2>/dev/null; echo full; exec sleep 1000"]);
+    let pid = rig.start(&spec).await;
+    rig.wait_for_log(spec.id, "full").await;
+    let unified = Path::new("/sys/fs/cgroup/cgroup.controllers").exists();
+    let limit = |name: &str, old: &str| if unified { name.to_owned() } else { old.to_owned() };
+    let memory = || rig.cgroup_file("memory", spec.id, &limit("memory.max", "memory.limit_in_bytes"));
+    let more = Resources { memory_bytes: MemoryBytes::mib(256), pids: 99, cpu_millis: 1000, ..spec.resources };
+    rig.runtime.limit(spec.id, &more).await.expect("more");
+    assert_eq!(memory(), (256 << 20).to_string());
+    assert_eq!(rig.cgroup_file("pids", spec.id, "pids.max"), "99");
+    let less = Resources { memory_bytes: MemoryBytes::mib(32), ..spec.resources };
+    rig.runtime.limit(spec.id, &less).await.expect("less");
+    assert_eq!(memory(), (32 << 20).to_string());
+    let too_little = Resources { memory_bytes: MemoryBytes::mib(8), ..spec.resources };
+    let error = rig.runtime.limit(spec.id, &too_little).await.expect_err("24 MiB are in use");
+    assert!(error.to_string().contains("more than the 8 MiB"), "{error}");
+    assert_eq!(memory(), (32 << 20).to_string(), "the old limit stays");
+    assert!(Path::new(&format!("/proc/{pid}")).exists(), "and nothing was killed");
 }
 
 async fn a_fork_bomb_is_contained(rig: &Rig) {

@@ -1,11 +1,12 @@
-//! Instances: `list`, `info`, `start`, `stop`, `restart`, `delete`, `move`.
+//! Instances: `list`, `info`, `start`, `stop`, `restart`, `delete`, `move`, `resize`.
 
 use reqwest::Method;
-use roost_types::{Instance, Operation};
+use roost_types::instance::PatchInstance;
+use roost_types::{Instance, MemoryBytes, Operation};
 use serde::Serialize;
 
 use super::finish;
-use crate::args::ManyArgs;
+use crate::args::{ManyArgs, ResizeArgs};
 use crate::client::{Client, Outcome, segment};
 use crate::error::CliError;
 use crate::output::{Columns, Style, or_dash, print};
@@ -76,6 +77,19 @@ fn ports(instance: &Instance) -> Option<String> {
 /// `roost info`.
 pub async fn info(client: &Client, style: Style, instance: &str) -> Result<(), CliError> {
     show(style, &client.get::<Instance>(&format!("/v1/instances/{}", segment(instance))).await?)
+}
+
+/// `roost resize`.
+pub async fn resize(client: &Client, style: Style, args: &ResizeArgs) -> Result<(), CliError> {
+    let patch = PatchInstance {
+        size: args.size,
+        cpu_millis: args.cpu_millis,
+        memory_bytes: args.memory.map(MemoryBytes),
+        ..PatchInstance::default()
+    };
+    let path = format!("/v1/instances/{}", segment(&args.instance));
+    let response = client.send(client.request(Method::PATCH, &path).json(&patch)).await?;
+    show(style, &client.json::<Instance>(response).await?)
 }
 
 /// Prints all of one instance.

@@ -50,6 +50,7 @@ pub fn run(cli: Cli) -> Result<ExitCode, CliError> {
             Command::Move { instance, to, no_wait } => {
                 instance::relocate(&client()?, style, &instance, to, no_wait).await
             }
+            Command::Resize(args) => instance::resize(&client()?, style, &args).await,
             Command::Exec(args) => return exec::exec(&client()?, args).await,
             Command::Logs { instance, follow, tail } => logs::logs(&client()?, &instance, follow, tail).await,
             Command::Why { instance } => why::why(&client()?, style, &instance).await,

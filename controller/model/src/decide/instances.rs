@@ -1,8 +1,10 @@
 //! What users ask of instances. Each verb changes the wish and opens an operation; `reconcile` does the rest.
 
 use roost_types::instance::{CreateInstance, PatchInstance};
+use roost_types::size::Resources;
 use roost_types::{Code, Desired, EventKind, InstanceId, Name, OperationId, OperationKind, Problem};
 
+use super::resize;
 use crate::command::{Idempotency, Reply};
 use crate::draft::Draft;
 use crate::row::{InstanceRow, Row};
@@ -97,18 +99,44 @@ pub fn patch(
     if let Some(labels) = &patch.labels {
         validate::labels("labels", labels)?;
     }
+    let resized = resize::wanted(draft, &row, patch)?;
     let generation = draft.next_revision();
     draft.edit_instance(row.id, |row| {
         row.generation = generation;
+        if let Some((size, resources)) = resized {
+            (row.size, row.resources) = (size, resources);
+        }
         row.labels = patch.labels.clone().unwrap_or_else(|| row.labels.clone());
         row.restart = patch.restart.unwrap_or(row.restart);
         row.node_loss = patch.node_loss.unwrap_or(row.node_loss);
     });
-    if let (Some(restart), Some(allocation)) = (patch.restart, row.allocation) {
-        draft.edit_spec(allocation, |row| row.spec.restart = restart);
+    if let Some(allocation) = row.allocation.filter(|_| patch.restart.is_some() || resized.is_some()) {
+        draft.edit_settings(allocation, |spec| {
+            spec.restart = patch.restart.unwrap_or(spec.restart);
+            spec.resources = resized.map_or(spec.resources, |(_, resources)| resources);
+        });
     }
-    draft.event(EventKind::InstanceUpdated, subject(&row.name), format!("settings of instance {} changed", row.name));
+    draft.event(EventKind::InstanceUpdated, subject(&row.name), updated(&row, resized.map(|(_, resources)| resources)));
+    if resized.is_some() {
+        // A smaller one may fit at last; what it gives back, another may take.
+        draft.make_room();
+        reconcile::pending(draft);
+    }
     Ok(Reply::InstanceUpdated(row.id))
+}
+
+fn updated(row: &InstanceRow, to: Option<Resources>) -> String {
+    match to {
+        Some(to) => format!(
+            "instance {} gets {} thousandths of a core and {} MiB (before: {} and {} MiB)",
+            row.name,
+            to.cpu_millis,
+            to.memory_bytes.0 >> 20,
+            row.resources.cpu_millis,
+            row.resources.memory_bytes.0 >> 20
+        ),
+        None => format!("settings of instance {} changed", row.name),
+    }
 }
 
 /// Refuses a change to something that has changed since the caller read it.

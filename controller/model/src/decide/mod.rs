@@ -5,6 +5,7 @@ mod images;
 mod instances;
 mod nodes;
 mod operations;
+mod resize;
 mod sync;
 mod tick;
 

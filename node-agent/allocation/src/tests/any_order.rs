@@ -151,7 +151,7 @@ impl World {
 
     fn work_done(&mut self, work: &Work) -> Outcome {
         match work {
-            Work::EnsureNetwork(_) | Work::ApplyFirewall(_) | Work::FetchLayer(_) => Outcome::Done,
+            Work::EnsureNetwork(_) | Work::ApplyFirewall(_) | Work::FetchLayer(_) | Work::Limit { .. } => Outcome::Done,
             Work::FetchImage(_) => {
                 self.image = true;
                 Outcome::Done

@@ -76,6 +76,7 @@ fn kind(work: &Work) -> &'static str {
         Work::FetchImage(_) => "image",
         Work::FetchLayer(_) => "layer",
         Work::Start(_) => "start",
+        Work::Limit { .. } => "limit",
         Work::Stop { .. } => "stop",
         Work::Delete { .. } => "delete",
     }
@@ -102,6 +103,45 @@ fn moved_data_is_fetched_before_the_first_start_only() {
     assert_eq!(bench.settle(), ["network", "firewall", "layer", "start"]);
     bench.want(vec![AllocationSpec { epoch: 2, ..seeded }]);
     assert_eq!(bench.settle(), ["stop", "start"]);
+}
+
+#[test]
+fn other_limits_are_put_in_force_without_a_restart() {
+    let mut bench = Bench::holding_the_image();
+    let small = spec(1, RestartPolicy::Always);
+    bench.want(vec![small.clone()]);
+    bench.settle();
+    let large = AllocationSpec { resources: Size::Medium.resources(), generation: 2, ..small };
+    bench.want(vec![large.clone()]);
+    assert_eq!(bench.settle(), ["limit"]);
+    bench.want(vec![AllocationSpec { generation: 3, ..large }]);
+    assert_eq!(bench.settle(), Vec::<&str>::new());
+    assert_eq!(bench.state(), (AllocationState::Running, String::new()));
+}
+
+#[test]
+fn limits_that_cannot_be_put_in_force_are_said_of_a_running_container() {
+    let mut bench = Bench::holding_the_image();
+    let small = spec(1, RestartPolicy::Always);
+    bench.want(vec![small.clone()]);
+    bench.settle();
+    bench.want(vec![AllocationSpec { resources: Size::Medium.resources(), generation: 2, ..small }]);
+    let op = op_of(&bench.plan(), "limit");
+    bench.see(Observation::Completed { op, outcome: Outcome::Failed("no".into()) });
+    assert_eq!(bench.state(), (AllocationState::Running, "no".to_owned()));
+}
+
+#[test]
+fn an_end_while_limits_change_is_an_end() {
+    let mut bench = Bench::holding_the_image();
+    let small = spec(1, RestartPolicy::Never);
+    bench.want(vec![small.clone()]);
+    bench.settle();
+    bench.want(vec![AllocationSpec { resources: Size::Medium.resources(), generation: 2, ..small }]);
+    let op = op_of(&bench.plan(), "limit");
+    bench.exit(3);
+    bench.see(Observation::Completed { op, outcome: Outcome::Failed("the container does not run".into()) });
+    assert_eq!(bench.state(), (AllocationState::Failed, "exited with code 3".to_owned()));
 }
 
 #[test]

@@ -6,6 +6,7 @@ use std::path::{Path, PathBuf};
 use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
+use roost_types::size::Resources;
 use roost_types::sync::NodeNetwork;
 use roost_types::{AllocationId, AllocationSpec, ExitStatus};
 use tokio::sync::{mpsc, oneshot};
@@ -153,6 +154,10 @@ impl Runtime for LinuxRuntime {
         let (sender, receiver) = mpsc::channel(64);
         tokio::spawn(send_log(sender, kept, follow.then_some(reader)));
         Ok(receiver)
+    }
+
+    async fn limit(&self, id: AllocationId, resources: &Resources) -> Result<(), RuntimeError> {
+        self.call_done(Call::Limit { id, resources: *resources }).await
     }
 
     async fn stats(&self, id: AllocationId) -> Result<ContainerStats, RuntimeError> {

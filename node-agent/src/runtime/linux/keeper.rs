@@ -17,6 +17,7 @@ use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
 use std::time::Duration;
 
 use roost_types::AllocationId;
+use roost_types::size::Resources;
 use rustix::event::{PollFd, PollFlags, Timespec, poll};
 use rustix::io::Errno;
 use rustix::net::SocketFlags;
@@ -217,6 +218,7 @@ impl Keeper {
             Call::List => Ok(Reply::List(self.list())),
             Call::EnsureNetwork(network) => self.tools.netlink.ensure_network(&network).map(|()| Reply::Done),
             Call::Start(call) => self.start(&call),
+            Call::Limit { id, resources } => self.limit(id, &resources).map(|()| Reply::Done),
             Call::Stop { id, grace_ms } => {
                 return self.stop(Waiter { connection, seq, id, delete: false }, grace_ms);
             }
@@ -259,6 +261,14 @@ impl Keeper {
         };
         self.containers.insert(id, container);
         Ok(Reply::Started { pid, at: started_at })
+    }
+
+    fn limit(&self, id: AllocationId, resources: &Resources) -> Result<(), Failure> {
+        let container = self.containers.get(&id).ok_or(Failure::NoContainer(id))?;
+        if container.running.is_none() {
+            return Err(Failure::NotRunning);
+        }
+        self.tools.cgroups.limit(&id.to_string(), resources)
     }
 
     fn stop(&mut self, waiter: Waiter, grace_ms: u64) {

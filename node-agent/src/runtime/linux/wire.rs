@@ -11,6 +11,7 @@ use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
 use std::path::PathBuf;
 
 use crate::runtime::ContainerStatus;
+use roost_types::size::Resources;
 use roost_types::stream::Resize;
 use roost_types::sync::NodeNetwork;
 use roost_types::{AllocationId, AllocationSpec, ExitStatus, Timestamp};
@@ -53,6 +54,13 @@ pub enum Call {
     EnsureNetwork(NodeNetwork),
     /// Start a container.
     Start(Box<StartCall>),
+    /// Put other limits in force on a running container.
+    Limit {
+        /// Which.
+        id: AllocationId,
+        /// The limits.
+        resources: Resources,
+    },
     /// End a container; answered when nothing of it runs.
     Stop {
         /// Which.

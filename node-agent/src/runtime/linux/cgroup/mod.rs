@@ -95,6 +95,17 @@ impl Cgroups {
         }
     }
 
+    /// Puts other limits in force on the groups of a container.
+    ///
+    /// # Errors
+    /// [`Failure::Unsupported`] when the container uses more memory than it is to have.
+    pub fn limit(&self, id: &str, limits: &Resources) -> Result<(), Failure> {
+        match self {
+            Self::V1(found) => found.limit(id, limits),
+            Self::V2(found) => found.limit(id, limits),
+        }
+    }
+
     /// Whether a list of devices is enforced here: by its controller, or by a program where the kernel takes one.
     #[must_use]
     pub fn limits_devices(&self) -> bool {
@@ -220,6 +231,16 @@ fn write_limit(path: &Path, value: u64, rounded_to: u64) -> Result<(), Failure> 
         Some(got) if got.abs_diff(value) < rounded_to => Ok(()),
         _ => Err(Failure::Unsupported(format!("{} reads {} after {value} was written", path.display(), back.trim()))),
     }
+}
+
+/// Said when a container uses more memory than it is to have.
+fn in_use(used: u64, wanted: u64) -> Failure {
+    let mib = |bytes: u64| bytes.div_ceil(1 << 20);
+    Failure::Unsupported(format!(
+        "it uses {} MiB of memory, more than the {} MiB it is to have: stop something inside, or restart it",
+        mib(used),
+        mib(wanted)
+    ))
 }
 
 fn read_number(file: &Path) -> u64 {

@@ -8,7 +8,8 @@ use std::path::{Path, PathBuf};
 use roost_types::size::Resources;
 
 use super::{
-    CPU_BURST, CPU_PERIOD_USEC, Entry, Usage, devices, missing, open_to_join, read_field, read_number, write_limit,
+    CPU_BURST, CPU_PERIOD_USEC, Entry, Usage, devices, in_use, missing, open_to_join, read_field, read_number,
+    write_limit,
 };
 use crate::runtime::linux::wire::{Context, Failure};
 
@@ -94,13 +95,27 @@ impl Hierarchies {
         if !inherited && !restrict_devices(&own)? {
             return Err(Failure::Unsupported(format!("{} takes no device list", own.display())));
         }
-        self.limit_memory(id, limits)?;
-        write_limit(&self.file("pids", id, "pids.max"), limits.pids.into(), 1)?;
-        self.limit_cpu(id, limits)?;
+        self.limit(id, limits)?;
         if let (Some(owner), Some(point)) = (owner, &self.unified) {
             super::v2::delegate(&self.below(point, id), owner)?;
         }
         self.entry(id, None)
+    }
+
+    /// See [`super::Cgroups::limit`].
+    ///
+    /// # Errors
+    /// As there.
+    pub fn limit(&self, id: &str, limits: &Resources) -> Result<(), Failure> {
+        match self.limit_memory(id, limits) {
+            // The kernel has tried to free as much as it takes.
+            Err(Failure::Step { errno: libc::EBUSY, .. }) => {
+                return Err(in_use(self.usage(id).memory_bytes, limits.memory_bytes.0));
+            }
+            other => other?,
+        }
+        write_limit(&self.file("pids", id, "pids.max"), limits.pids.into(), 1)?;
+        self.limit_cpu(id, limits)
     }
 
     fn limit_memory(&self, id: &str, limits: &Resources) -> Result<(), Failure> {

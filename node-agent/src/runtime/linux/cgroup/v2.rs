@@ -6,7 +6,7 @@ use std::path::{Path, PathBuf};
 
 use roost_types::size::Resources;
 
-use super::{CPU_BURST, CPU_PERIOD_USEC, Entry, Usage, devices, missing, read_field, read_number, write_limit};
+use super::{CPU_BURST, CPU_PERIOD_USEC, Entry, Usage, devices, in_use, missing, read_field, read_number, write_limit};
 use crate::runtime::linux::wire::{Context, Failure};
 
 /// Controllers that a container needs.
@@ -65,7 +65,20 @@ impl Hierarchy {
         }
         let group = self.group(id);
         fs::create_dir_all(&group).step(|| format!("make {}", group.display()))?;
-        write_limit(&group.join("memory.max"), limits.memory_bytes.0, 64 * 1024)?;
+        self.limit(id, limits)?;
+        if let Some(owner) = owner {
+            delegate(&group.join("delegated"), owner)?;
+        }
+        self.entry(id, None)
+    }
+
+    /// See [`super::Cgroups::limit`].
+    ///
+    /// # Errors
+    /// As there.
+    pub fn limit(&self, id: &str, limits: &Resources) -> Result<(), Failure> {
+        let group = self.group(id);
+        limit_memory(&group, limits.memory_bytes.0)?;
         let swap = group.join("memory.swap.max");
         if swap.exists() {
             write_limit(&swap, 0, 1)?;
@@ -74,11 +87,7 @@ impl Hierarchy {
         write_limit(&group.join("cpu.weight"), weight(limits.cpu_millis), 1)?;
         let cap = u64::from(limits.cpu_millis) * u64::from(CPU_BURST) * u64::from(CPU_PERIOD_USEC) / 1000;
         let file = group.join("cpu.max");
-        fs::write(&file, format!("{cap} {CPU_PERIOD_USEC}")).step(|| format!("write {cap} to {}", file.display()))?;
-        if let Some(owner) = owner {
-            delegate(&group.join("delegated"), owner)?;
-        }
-        self.entry(id, None)
+        fs::write(&file, format!("{cap} {CPU_PERIOD_USEC}")).step(|| format!("write {cap} to {}", file.display()))
     }
 
     /// Hands the controllers down from the root to `instances`.
@@ -130,6 +139,21 @@ impl Hierarchy {
     pub fn oom_kills(&self, id: &str) -> u64 {
         read_field(&self.group(id).join("memory.events"), "oom_kill")
     }
+}
+
+/// A limit below what is in use would have the kernel kill at once: first it is asked to free what it can.
+fn limit_memory(group: &Path, bytes: u64) -> Result<(), Failure> {
+    let current = group.join("memory.current");
+    if read_number(&current) > bytes {
+        let high = group.join("memory.high");
+        fs::write(&high, bytes.to_string()).step(|| format!("write {bytes} to {}", high.display()))?;
+        let left = read_number(&current);
+        fs::write(&high, "max").step(|| format!("write max to {}", high.display()))?;
+        if left > bytes {
+            return Err(in_use(left, bytes));
+        }
+    }
+    write_limit(&group.join("memory.max"), bytes, 64 * 1024)
 }
 
 /// 1000 thousandths of a core weigh 100, the kernel's default.
