@@ -76,6 +76,10 @@ pub fn memory_ends_where_the_size_says(rack: &Rack) -> Result<()> {
     let said = rack.run(&["exec", "a", "--", "awk", "BEGIN { s = \"x\"; while (1) s = s s }"])?;
     ensure!(said.code == 137, "a process that takes all memory ended with {said:?}");
     ensure!(process.is_alive(), "the container's own process was killed for what another one took");
+    until("the killing is an event", || {
+        let told = rack.roost(&["event"])?;
+        Ok(told.contains("the kernel killed a process of instance a for want of memory").then_some(()))
+    })?;
     Ok(())
 }
 

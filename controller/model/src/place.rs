@@ -4,7 +4,7 @@ use std::collections::BTreeMap;
 
 use roost_scheduler::{Candidate, Heat, Request, fits_anywhere, schedule};
 use roost_thermal::Monitoring;
-use roost_types::allocation::AllocationDesired;
+use roost_types::allocation::{AllocationDesired, Strain};
 use roost_types::node::Amounts;
 use roost_types::placement::Filter;
 use roost_types::{
@@ -226,6 +226,7 @@ pub fn allocate(
         restarts: 0,
         started_at: None,
         exit: None,
+        strain: Strain::default(),
     };
     draft.put(Row::Allocation(AllocationRow { spec, node, held: after.is_some(), observed, created_at: draft.now }));
     if after.is_none() {

@@ -3,12 +3,13 @@
 mod world;
 
 use roost_model::{Command, Idempotency, Reply, view};
+use roost_types::allocation::Strain;
 use roost_types::instance::{CreateInstance, PatchInstance};
 use roost_types::node::{PatchNode, PowerAction};
 use roost_types::placement::{Constraints, Filter};
 use roost_types::{
     AllocationReport, AllocationState, Code, Desired, Eligibility, EventKind, InstanceState, MemoryBytes, NodeStatus,
-    OperationStatus, SyncRequest, ThermalState,
+    OperationStatus, SyncRequest, ThermalState, Timestamp,
 };
 use world::{World, name};
 
@@ -287,6 +288,31 @@ fn most_nodes_silent_at_once_moves_nothing() {
 }
 
 #[test]
+fn what_its_limits_do_to_an_instance_is_an_event_once() {
+    let mut world = World::new(14);
+    world.launch_named("web");
+    world.run(1);
+    let node = world.node_of("web");
+    let first = world.boards[&node].running.values().next().unwrap().clone();
+    let mut suffer = |strain: Strain, started_at| {
+        let live = world.cluster.live(node).unwrap();
+        let (agent_id, boot_id, seq) = (live.agent_id.clone(), live.boot_id.clone(), live.last_seq + 1);
+        let allocations = vec![AllocationReport { strain, started_at, ..first.clone() }];
+        let request = SyncRequest { agent_id, boot_id, seq, allocations, ..SyncRequest::default() };
+        world.must(Command::Sync { node, request: Box::new(request) });
+        (events(&world, EventKind::InstanceOomKilled).len(), events(&world, EventKind::InstanceStrained).len())
+    };
+    let strain = |oom_kills, cpu_throttled| Strain { oom_kills, cpu_throttled, memory_pressure: false };
+    assert_eq!(suffer(strain(0, true), first.started_at), (0, 1));
+    assert_eq!(suffer(strain(2, true), first.started_at), (1, 1));
+    assert_eq!(suffer(strain(2, false), first.started_at), (1, 2));
+    let later = first.started_at.map(|at| Timestamp(at.0 + 1000));
+    assert_eq!(suffer(strain(1, false), later), (2, 2), "a new start counts from zero");
+    let told = events(&world, EventKind::InstanceOomKilled);
+    assert!(told[0].contains("2 processes of instance web") && told[0].contains("64 MiB"), "{told:?}");
+}
+
+#[test]
 fn a_report_of_an_older_wish_or_of_a_foreign_allocation_is_dropped() {
     let mut world = World::new(13);
     world.launch_named("web");
@@ -303,6 +329,7 @@ fn a_report_of_an_older_wish_or_of_a_foreign_allocation_is_dropped() {
         restarts: 9,
         started_at: None,
         exit: None,
+        strain: Strain::default(),
     };
     let request = |world: &World, id, seq, report| SyncRequest {
         agent_id: world.cluster.live(id).unwrap().agent_id.clone(),

@@ -109,6 +109,17 @@ pub struct AllocationSpec {
     pub seed_from: Option<AllocationId>,
 }
 
+/// What a running container suffers from its limits.
+#[derive(Clone, Copy, PartialEq, Eq, Debug, Default, Serialize, Deserialize)]
+pub struct Strain {
+    /// Processes that the kernel has killed for want of memory since it was started.
+    pub oom_kills: u64,
+    /// For half a minute it has been kept from running for want of processor time.
+    pub cpu_throttled: bool,
+    /// Its processes wait for memory; always `false` where the kernel does not tell.
+    pub memory_pressure: bool,
+}
+
 /// What the agent saw of an allocation.
 #[derive(Clone, PartialEq, Eq, Debug, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
@@ -127,4 +138,7 @@ pub struct AllocationReport {
     pub started_at: Option<Timestamp>,
     /// How the first process last ended.
     pub exit: Option<ExitStatus>,
+    /// What it suffers from its limits, while it runs.
+    #[serde(default)]
+    pub strain: Strain,
 }

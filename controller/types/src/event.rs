@@ -23,6 +23,10 @@ pub enum EventKind {
     InstanceFailed,
     /// The node started an instance again.
     InstanceRestarted,
+    /// The kernel killed processes of an instance for want of memory.
+    InstanceOomKilled,
+    /// An instance has begun or ceased to suffer from its limits.
+    InstanceStrained,
     /// An instance leaves its node for another.
     InstanceMoved,
     /// Settings of an instance changed.

@@ -6,6 +6,7 @@ use roost_types::size::Resources;
 use roost_types::{AllocationId, AllocationReport, AllocationSpec, AllocationState, ExitStatus, Timestamp};
 
 use crate::backoff::{Backoff, STABLE_AFTER};
+use crate::strain::{Counters, Gauge};
 use crate::work::{FirewallInstance, STOP_GRACE, Seen, SeenState, Work};
 
 /// What is known of the container.
@@ -58,6 +59,7 @@ pub(crate) struct Entry {
     /// The limits in force; none when it was found running and nobody knows.
     limits: Option<Resources>,
     halt: Option<Halt>,
+    gauge: Gauge,
     backoff: Backoff,
     /// What went wrong last, until it goes well.
     trouble: String,
@@ -89,6 +91,7 @@ impl Entry {
             seeded: false,
             limits: None,
             halt: None,
+            gauge: Gauge::default(),
             backoff: Backoff::default(),
             trouble: String::new(),
             restarts: 0,
@@ -249,6 +252,7 @@ impl Entry {
             self.restarts = self.restarts.saturating_add(1);
         }
         self.container = Container::Running { epoch, started_at: at };
+        self.gauge = Gauge::default();
         self.started_at = Some(at);
         if let Some(exit) = self.early_exit.take() {
             self.exited(exit, now);
@@ -327,6 +331,17 @@ impl Entry {
         }
     }
 
+    /// Counters of the running container were read.
+    pub(crate) fn counted(&mut self, counters: Counters, now: Timestamp) {
+        if self.is_running() {
+            self.gauge.read(counters, now);
+        }
+    }
+
+    pub(crate) fn is_running(&self) -> bool {
+        matches!(self.container, Container::Running { .. })
+    }
+
     /// No container of it is there.
     pub(crate) fn unseen(&mut self) {
         if self.ongoing.is_none() {
@@ -363,6 +378,7 @@ impl Entry {
             restarts: self.restarts,
             started_at: self.started_at,
             exit: self.exit,
+            strain: self.gauge.strain(),
         })
     }
 

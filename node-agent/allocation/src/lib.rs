@@ -31,10 +31,12 @@
 mod backoff;
 mod entry;
 mod machine;
+mod strain;
 #[cfg(test)]
 mod tests;
 mod work;
 
 pub use backoff::{BACKOFF_FIRST, BACKOFF_LONGEST, STABLE_AFTER};
 pub use machine::{Changes, Machine, Plan};
+pub use strain::Counters;
 pub use work::{Action, FirewallInstance, FirewallPlan, Observation, Outcome, STOP_GRACE, Seen, SeenState, Work};

@@ -119,6 +119,11 @@ impl Machine {
         self.network.as_ref()
     }
 
+    /// Allocations whose container runs.
+    pub fn running(&self) -> impl Iterator<Item = AllocationId> + '_ {
+        self.entries.iter().filter(|(_, entry)| entry.is_running()).map(|(id, _)| *id)
+    }
+
     /// No work is under way.
     #[must_use]
     pub fn is_quiet(&self) -> bool {
@@ -156,6 +161,11 @@ impl Machine {
             Observation::Exited { id, exit } => {
                 if let Some(entry) = self.entries.get_mut(&id) {
                     entry.exited(exit, now);
+                }
+            }
+            Observation::Counted { id, counters } => {
+                if let Some(entry) = self.entries.get_mut(&id) {
+                    entry.counted(counters, now);
                 }
             }
             Observation::Listed(containers) => self.listed(&containers, now),

@@ -8,6 +8,8 @@ use roost_types::size::Resources;
 use roost_types::sync::NodeNetwork;
 use roost_types::{AllocationId, AllocationSpec, ExitStatus, ImageDigest, Timestamp};
 
+use crate::strain::Counters;
+
 /// How long a container is given to end by itself before it is killed.
 pub const STOP_GRACE: Duration = Duration::from_secs(10);
 
@@ -106,6 +108,13 @@ pub enum Observation {
     },
     /// Every container there is. Must not be older than the last action or completion.
     Listed(Vec<Seen>),
+    /// Counters of a running container.
+    Counted {
+        /// Whose.
+        id: AllocationId,
+        /// What they say.
+        counters: Counters,
+    },
     /// Images in the store, complete and verified.
     ImagesHeld(Vec<ImageDigest>),
 }

@@ -83,6 +83,10 @@ impl Runtime for Memory {
         Ok(())
     }
 
+    fn counters(&self, _: AllocationId) -> Option<roost_allocation::Counters> {
+        None
+    }
+
     async fn stop(&self, id: AllocationId, _: Duration) -> Result<(), RuntimeError> {
         self.end(id, 143);
         Ok(())

@@ -10,6 +10,7 @@ use std::os::fd::OwnedFd;
 use std::path::Path;
 use std::time::Duration;
 
+use roost_allocation::Counters;
 use roost_types::size::Resources;
 use roost_types::stream::Resize;
 use roost_types::sync::NodeNetwork;
@@ -194,6 +195,9 @@ pub trait Runtime: Send + Sync + 'static {
 
     /// What the container uses now.
     fn stats(&self, id: AllocationId) -> impl Future<Output = Result<ContainerStats, RuntimeError>> + Send;
+
+    /// What a running container's groups count; none when it does not run.
+    fn counters(&self, id: AllocationId) -> Option<Counters>;
 
     /// The next thing that happened. Events of the time before the agent started are in `list`.
     fn next_event(&self) -> impl Future<Output = RuntimeEvent> + Send;

@@ -46,6 +46,10 @@ impl Runtime for Processes {
         Ok(())
     }
 
+    fn counters(&self, _: AllocationId) -> Option<roost_allocation::Counters> {
+        None
+    }
+
     async fn stop(&self, _: AllocationId, _: Duration) -> Result<(), RuntimeError> {
         Ok(())
     }

@@ -126,6 +126,7 @@ fn observe(draft: &mut Draft, node: NodeId, report: &AllocationReport) -> Option
         return None;
     }
     announce(draft, &old, &observed);
+    announce_strain(draft, &old, &observed);
     draft.put(Row::Allocation(AllocationRow { observed, ..AllocationRow::clone(&old) }));
     Some(old.spec.instance)
 }
@@ -144,6 +145,35 @@ fn announce(draft: &mut Draft, old: &AllocationRow, new: &AllocationReport) {
         draft.event(EventKind::InstanceFailed, subject, format!("instance {name} failed on {node}: {}", new.reason));
     } else if new.state == AllocationState::Stopped && old.observed.state != AllocationState::Stopped {
         draft.event(EventKind::InstanceStopped, subject, format!("instance {name} stopped on {node}"));
+    }
+}
+
+/// The events of what its limits do to a running instance.
+fn announce_strain(draft: &mut Draft, old: &AllocationRow, new: &AllocationReport) {
+    let name = &old.spec.name;
+    let (before, now) = (old.observed.strain, new.strain);
+    // A new start counts from zero.
+    let killed = if new.started_at == old.observed.started_at {
+        now.oom_kills.saturating_sub(before.oom_kills)
+    } else {
+        now.oom_kills
+    };
+    if killed > 0 {
+        let limit = old.spec.resources.memory_bytes.0 >> 20;
+        let what = if killed == 1 { "a process".to_owned() } else { format!("{killed} processes") };
+        let message =
+            format!("the kernel killed {what} of instance {name} for want of memory: it may have {limit} MiB");
+        draft.event(EventKind::InstanceOomKilled, super::instances::subject(name), message);
+    }
+    for (was, is, lack) in [
+        (before.cpu_throttled, now.cpu_throttled, "processor time"),
+        (before.memory_pressure, now.memory_pressure, "memory"),
+    ] {
+        if was != is {
+            let verb = if is { "lacks" } else { "no longer lacks" };
+            let message = format!("instance {name} {verb} {lack}");
+            draft.event(EventKind::InstanceStrained, super::instances::subject(name), message);
+        }
     }
 }
 

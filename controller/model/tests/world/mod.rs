@@ -6,6 +6,7 @@ use std::time::Duration;
 use roost_model::{Change, Cluster, Command, Config, Context, Kind, ProbeValues, Reply, decide, view};
 use roost_thermal::Policy;
 use roost_types::allocation::AllocationDesired;
+use roost_types::allocation::Strain;
 use roost_types::image::RootfsFormat;
 use roost_types::instance::{CreateInstance, Instance};
 use roost_types::node::{CgroupMode, NodeVitals};
@@ -197,6 +198,7 @@ impl World {
                 restarts: 0,
                 started_at: (state == AllocationState::Running).then_some(now),
                 exit: None,
+                strain: Strain::default(),
             };
             if board.running.get(&spec.id).is_none_or(|old| old.generation != spec.generation) {
                 board.running.insert(spec.id, report.clone());

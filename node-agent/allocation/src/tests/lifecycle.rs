@@ -1,5 +1,6 @@
 //! One allocation, step by step.
 
+use roost_types::Size;
 use roost_types::allocation::AllocationDesired;
 use roost_types::instance::RestartPolicy;
 use roost_types::{AllocationSpec, AllocationState, Timestamp};

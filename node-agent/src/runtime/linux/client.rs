@@ -6,11 +6,13 @@ use std::path::{Path, PathBuf};
 use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
+use roost_allocation::Counters;
 use roost_types::size::Resources;
 use roost_types::sync::NodeNetwork;
 use roost_types::{AllocationId, AllocationSpec, ExitStatus};
 use tokio::sync::{mpsc, oneshot};
 
+use super::cgroup::Cgroups;
 use super::connection::{LinuxConfig, Shared, call_connected, ensure_connected, step, unexpected};
 use super::logs::Reader;
 use super::state::Paths;
@@ -27,6 +29,8 @@ const FOLLOW_INTERVAL: Duration = Duration::from_millis(100);
 pub struct LinuxRuntime {
     shared: Arc<Shared>,
     events: tokio::sync::Mutex<mpsc::UnboundedReceiver<RuntimeEvent>>,
+    /// None on a machine without any, where no keeper starts a container either.
+    cgroups: Option<Cgroups>,
 }
 
 impl LinuxRuntime {
@@ -35,6 +39,7 @@ impl LinuxRuntime {
     /// # Errors
     /// When no keeper can be started.
     pub async fn connect(config: LinuxConfig) -> Result<Self, RuntimeError> {
+        let cgroups = Cgroups::detect(&config.cgroup_parent).ok();
         let paths = Paths { state: config.state_dir.clone(), run: config.run_dir.clone() };
         let (events, receiver) = mpsc::unbounded_channel();
         let shared = Arc::new(Shared {
@@ -45,7 +50,7 @@ impl LinuxRuntime {
             events,
         });
         ensure_connected(&shared).await?;
-        Ok(Self { shared, events: tokio::sync::Mutex::new(receiver) })
+        Ok(Self { shared, events: tokio::sync::Mutex::new(receiver), cgroups })
     }
 
     /// The directory that holds a container's `upper` (its writable layer, ids as the container sees them), `work` and
@@ -165,6 +170,11 @@ impl Runtime for LinuxRuntime {
             (Reply::Stats { cpu_usec, memory_bytes, pids }, _) => Ok(ContainerStats { cpu_usec, memory_bytes, pids }),
             (other, _) => Err(unexpected(&other)),
         }
+    }
+
+    fn counters(&self, id: AllocationId) -> Option<Counters> {
+        // Read here: the keeper has nothing to add, and is not to be woken every few seconds.
+        self.cgroups.as_ref()?.counters(&id.to_string())
     }
 
     async fn next_event(&self) -> RuntimeEvent {

@@ -17,6 +17,7 @@ use std::os::fd::OwnedFd;
 use std::os::unix::fs::FileExt;
 use std::path::{Path, PathBuf};
 
+use roost_allocation::Counters;
 use roost_types::node::CgroupMode;
 use roost_types::size::Resources;
 
@@ -146,6 +147,15 @@ impl Cgroups {
         }
     }
 
+    /// What the container's groups count; none when there are none.
+    #[must_use]
+    pub fn counters(&self, id: &str) -> Option<Counters> {
+        match self {
+            Self::V1(found) => found.counters(id),
+            Self::V2(found) => found.counters(id),
+        }
+    }
+
     /// Processes that are still in the container's groups.
     #[must_use]
     pub fn processes(&self, id: &str) -> Vec<i32> {
@@ -255,6 +265,13 @@ fn read_field(file: &Path, key: &str) -> u64 {
 
 fn field(text: &str, key: &str) -> u64 {
     text.lines().find_map(|line| line.strip_prefix(key)?.strip_prefix(' ')?.trim().parse().ok()).unwrap_or(0)
+}
+
+/// Counters of processor time in a `cpu.stat`, the same in both versions.
+fn cpu_counters(file: &Path) -> Option<Counters> {
+    let text = fs::read_to_string(file).ok()?;
+    let (periods, throttled) = (field(&text, "nr_periods"), field(&text, "nr_throttled"));
+    Some(Counters { periods, throttled, ..Counters::default() })
 }
 
 fn open_to_join(file: PathBuf) -> Result<(OwnedFd, PathBuf), Failure> {

@@ -5,11 +5,12 @@ use std::fs;
 use std::io;
 use std::path::{Path, PathBuf};
 
+use roost_allocation::Counters;
 use roost_types::size::Resources;
 
 use super::{
-    CPU_BURST, CPU_PERIOD_USEC, Entry, Usage, devices, in_use, missing, open_to_join, read_field, read_number,
-    write_limit,
+    CPU_BURST, CPU_PERIOD_USEC, Entry, Usage, cpu_counters, devices, in_use, missing, open_to_join, read_field,
+    read_number, write_limit,
 };
 use crate::runtime::linux::wire::{Context, Failure};
 
@@ -179,6 +180,13 @@ impl Hierarchies {
             memory_bytes: read_number(&self.file("memory", id, "memory.usage_in_bytes")),
             pids: u32::try_from(read_number(&self.file("pids", id, "pids.current"))).unwrap_or(u32::MAX),
         }
+    }
+
+    /// See [`super::Cgroups::counters`].
+    #[must_use]
+    pub fn counters(&self, id: &str) -> Option<Counters> {
+        let cpu = cpu_counters(&self.file("cpu", id, "cpu.stat"))?;
+        Some(Counters { oom_kills: self.oom_kills(id), ..cpu })
     }
 
     /// See [`super::Cgroups::oom_kills`].

@@ -4,9 +4,13 @@ use std::fs;
 use std::os::unix::fs::chown;
 use std::path::{Path, PathBuf};
 
+use roost_allocation::Counters;
 use roost_types::size::Resources;
 
-use super::{CPU_BURST, CPU_PERIOD_USEC, Entry, Usage, devices, in_use, missing, read_field, read_number, write_limit};
+use super::{
+    CPU_BURST, CPU_PERIOD_USEC, Entry, Usage, cpu_counters, devices, in_use, missing, read_field, read_number,
+    write_limit,
+};
 use crate::runtime::linux::wire::{Context, Failure};
 
 /// Controllers that a container needs.
@@ -134,6 +138,16 @@ impl Hierarchy {
         }
     }
 
+    /// See [`super::Cgroups::counters`].
+    #[must_use]
+    pub fn counters(&self, id: &str) -> Option<Counters> {
+        let group = self.group(id);
+        let cpu = cpu_counters(&group.join("cpu.stat"))?;
+        let pressure = fs::read_to_string(group.join("memory.pressure")).ok();
+        let memory_pressure = pressure.as_deref().and_then(last_minute);
+        Some(Counters { oom_kills: self.oom_kills(id), memory_pressure, ..cpu })
+    }
+
     /// See [`super::Cgroups::oom_kills`].
     #[must_use]
     pub fn oom_kills(&self, id: &str) -> u64 {
@@ -161,6 +175,14 @@ fn weight(cpu_millis: u32) -> u64 {
     u64::from(cpu_millis / 10).clamp(1, 10_000)
 }
 
+/// The share of the last minute in which some process waited, in hundredths of a percent.
+fn last_minute(pressure: &str) -> Option<u32> {
+    let some = pressure.lines().find_map(|line| line.strip_prefix("some "))?;
+    let share = some.split(' ').find_map(|field| field.strip_prefix("avg60="))?;
+    let (whole, hundredths) = share.split_once('.')?;
+    Some(whole.parse::<u32>().ok()? * 100 + hundredths.parse::<u32>().ok()?)
+}
+
 /// Gives a subtree to the container's own init, which divides it as it likes. Limits stay on the group above, or in
 /// hierarchies that the container cannot write.
 ///
@@ -178,6 +200,13 @@ pub fn delegate(group: &Path, owner: u32) -> Result<(), Failure> {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn pressure_is_read_in_hundredths_of_a_percent() {
+        let text = "some avg10=0.00 avg60=12.34 avg300=1.00 total=7\nfull avg10=0.00 avg60=0.50 avg300=0.00 total=1\n";
+        assert_eq!(last_minute(text), Some(1234));
+        assert_eq!(last_minute(""), None);
+    }
 
     #[test]
     fn one_core_has_the_default_weight() {
