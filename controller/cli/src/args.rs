@@ -156,6 +156,9 @@ pub struct LaunchArgs {
     /// Memory limit, for example 96M or 1G.
     #[arg(long, requires = "cpu_millis", value_parser = parse_bytes)]
     pub memory: Option<u64>,
+    /// Disk limit of what it writes, for example 500M or 2G; only boards that can enforce it are chosen then.
+    #[arg(long, value_parser = parse_bytes)]
+    pub disk: Option<u64>,
     /// Publish a port: [HOST_IP:]HOST:CONTAINER[/udp].
     #[arg(short, long, value_name = "PORTS")]
     pub publish: Vec<Publish>,
@@ -194,6 +197,9 @@ pub struct ResizeArgs {
     /// Memory limit, for example 96M or 1G.
     #[arg(long, group = "amount", value_parser = parse_bytes)]
     pub memory: Option<u64>,
+    /// Disk limit of what it writes, for example 500M or 2G.
+    #[arg(long, group = "amount", value_parser = parse_bytes)]
+    pub disk: Option<u64>,
 }
 
 /// Restart policies, as flags spell them.

@@ -105,10 +105,8 @@ fn candidates<'a>(cluster: &'a Cluster, row: &InstanceRow) -> Vec<Candidate<'a>>
 fn candidate<'a>(cluster: &'a Cluster, node: &'a NodeRow, row: &InstanceRow) -> Candidate<'a> {
     let live = cluster.live.get(&node.id);
     let capacity = capacity(cluster, node);
-    let missing = node.facts.as_ref().and_then(|facts| {
-        let missing = |f: &&roost_types::node::Feature| !f.supported && NEEDED_LIMITS.contains(&f.name.as_str());
-        facts.features.iter().find(missing).map(|feature| feature.advice.as_str())
-    });
+    let disk_limit = if row.disk_asked { missing_disk_limit(node) } else { None };
+    let missing = NEEDED_LIMITS.iter().find_map(|limit| missing_limit(node, limit)).or(disk_limit);
     let app = row.labels.get("app");
     let mut ports = Vec::new();
     let (mut same_image, mut same_app, mut used) = (0, 0, 0);
@@ -139,6 +137,17 @@ fn candidate<'a>(cluster: &'a Cluster, node: &'a NodeRow, row: &InstanceRow) -> 
         same_image,
         same_app,
     }
+}
+
+/// What to do about a limit that the node cannot enforce.
+fn missing_limit<'a>(node: &'a NodeRow, limit: &str) -> Option<&'a str> {
+    let features = &node.facts.as_ref()?.features;
+    features.iter().find(|feature| !feature.supported && feature.name == limit).map(|feature| feature.advice.as_str())
+}
+
+/// What to do about a node that cannot enforce disk limits.
+pub fn missing_disk_limit(node: &NodeRow) -> Option<&str> {
+    missing_limit(node, "disk_limit")
 }
 
 fn heat<'a>(cluster: &'a Cluster, node: &NodeRow, row: &InstanceRow, capacity: Amounts) -> Heat<'a> {

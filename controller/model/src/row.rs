@@ -43,6 +43,9 @@ pub struct InstanceRow {
     pub size: Option<Size>,
     /// What it is given.
     pub resources: Resources,
+    /// Its disk limit was asked for, so that only nodes that can enforce it will do.
+    #[serde(default)]
+    pub disk_asked: bool,
     /// Command, if not the image's own.
     pub command: Option<Vec<String>>,
     /// Environment.

@@ -28,6 +28,8 @@ const MAX_LABELS: usize = 32;
 const MAX_LABEL: usize = 128;
 /// Cpu that may be asked for, in thousandths of a core.
 const CPU: std::ops::RangeInclusive<u32> = 50..=64_000;
+/// The smallest writable layer that is of use.
+const MIN_DISK: MemoryBytes = MemoryBytes::mib(16);
 /// The smallest container that can start.
 const MIN_MEMORY: MemoryBytes = MemoryBytes::mib(8);
 
@@ -75,15 +77,33 @@ fn resources(request: &CreateInstance) -> Result<(Option<Size>, Resources), Prob
 ///
 /// # Errors
 /// `invalid_field`, with the field.
-pub fn resized(now: Resources, patch: &PatchInstance) -> Result<Option<(Option<Size>, Resources)>, Problem> {
+pub fn resized(
+    size: Option<Size>,
+    now: Resources,
+    patch: &PatchInstance,
+) -> Result<Option<(Option<Size>, Resources)>, Problem> {
+    let disk_bytes = disk(patch.disk_bytes, now.disk_bytes)?;
     match (patch.size, patch.cpu_millis, patch.memory_bytes) {
-        (None, None, None) => Ok(None),
-        (Some(size), None, None) => Ok(Some((Some(size), size.resources()))),
+        (None, None, None) if patch.disk_bytes.is_none() => Ok(None),
+        (None, None, None) => Ok(Some((size, Resources { disk_bytes, ..now }))),
+        (Some(size), None, None) => {
+            let resources = size.resources();
+            let disk_bytes = if patch.disk_bytes.is_some() { disk_bytes } else { resources.disk_bytes };
+            Ok(Some((Some(size), Resources { disk_bytes, ..resources })))
+        }
         (Some(_), ..) => Err(invalid("size", "give either size, or cpu_millis and memory_bytes, not both")),
         (None, cpu_millis, memory_bytes) => {
             let custom = custom(cpu_millis.unwrap_or(now.cpu_millis), memory_bytes.unwrap_or(now.memory_bytes))?;
-            Ok(Some((None, Resources { disk_bytes: now.disk_bytes, pids: now.pids, ..custom })))
+            Ok(Some((None, Resources { disk_bytes, pids: now.pids, ..custom })))
         }
+    }
+}
+
+fn disk(asked: Option<MemoryBytes>, otherwise: MemoryBytes) -> Result<MemoryBytes, Problem> {
+    match asked {
+        Some(bytes) if bytes < MIN_DISK => Err(invalid("disk_bytes", format!("{} is less than {MIN_DISK}", bytes.0))),
+        Some(bytes) => Ok(bytes),
+        None => Ok(otherwise),
     }
 }
 
@@ -112,7 +132,8 @@ pub fn row(
     now: Timestamp,
 ) -> Result<InstanceRow, Problem> {
     let project = project(request)?;
-    let (size, resources) = resources(request)?;
+    let (size, mut resources) = resources(request)?;
+    resources.disk_bytes = disk(request.disk_bytes, resources.disk_bytes)?;
     create(request)?;
     let image = cluster.find_image(&request.image)?;
     if request.command.is_none() && image.init.is_none() {
@@ -131,6 +152,7 @@ pub fn row(
         digest: image.digest.clone(),
         size,
         resources,
+        disk_asked: request.disk_bytes.is_some(),
         command: request.command.clone(),
         env: request.env.clone(),
         publish: request.publish.clone(),

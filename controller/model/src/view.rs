@@ -32,6 +32,7 @@ pub fn instance(cluster: &Cluster, row: &InstanceRow) -> Instance {
         size: row.size,
         cpu_millis: row.resources.cpu_millis,
         memory_bytes: row.resources.memory_bytes,
+        disk_bytes: row.resources.disk_bytes,
         command: row.command.clone(),
         state,
         state_reason,

@@ -193,6 +193,10 @@ pub struct CreateInstance {
     /// Memory limit, at least 8 MiB.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub memory_bytes: Option<MemoryBytes>,
+    /// Disk limit of what it writes, at least 16 MiB; only nodes that can enforce it are chosen then. The size's when
+    /// absent, enforced where the node can.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub disk_bytes: Option<MemoryBytes>,
     /// The command to run instead of the image's own; at most 128 words of 4 KiB in all.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub command: Option<Vec<String>>,
@@ -230,6 +234,7 @@ impl CreateInstance {
             size: None,
             cpu_millis: None,
             memory_bytes: None,
+            disk_bytes: None,
             command: None,
             env: BTreeMap::new(),
             publish: Vec::new(),
@@ -265,6 +270,9 @@ pub struct PatchInstance {
     /// Memory limit, at least 8 MiB, in force at once.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub memory_bytes: Option<MemoryBytes>,
+    /// Disk limit of what it writes, at least 16 MiB, in force at once.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub disk_bytes: Option<MemoryBytes>,
 }
 
 /// An instance as the API shows it.
@@ -289,6 +297,8 @@ pub struct Instance {
     pub cpu_millis: u32,
     /// Memory limit.
     pub memory_bytes: MemoryBytes,
+    /// Disk limit of what it writes.
+    pub disk_bytes: MemoryBytes,
     /// The command, if not the image's own.
     pub command: Option<Vec<String>>,
     /// What is seen.

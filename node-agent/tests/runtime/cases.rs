@@ -28,6 +28,7 @@ cases![
     every_namespace_is_its_own_and_its_ids_are_in_its_range,
     memory_and_pids_limits_are_in_force,
     limits_change_while_a_container_runs,
+    the_disk_ends_where_the_size_says_where_the_kernel_can,
     a_fork_bomb_is_contained,
     being_killed_for_memory_is_reported,
     exit_codes_come_through,
@@ -124,6 +125,32 @@ async fn limits_change_while_a_container_runs(rig: &Rig) {
     assert!(error.to_string().contains("more than the 8 MiB"), "{error}");
     assert_eq!(memory(), (32 << 20).to_string(), "the old limit stays");
     assert!(Path::new(&format!("/proc/{pid}")).exists(), "and nothing was killed");
+}
+
+async fn the_disk_ends_where_the_size_says_where_the_kernel_can(rig: &Rig) {
+    let features = roost_agent::runtime::linux::probe(&rig.config.state_dir);
+    let feature = features.iter().find(|feature| feature.name == "disk_limit").expect("a feature");
+    if !feature.supported {
+        assert!(feature.advice.contains("prjquota"), "{}", feature.advice);
+        return;
+    }
+    let mut spec = rig.spec(&["sleep", "1000"]);
+    spec.resources.disk_bytes = MemoryBytes::mib(16);
+    rig.start(&spec).await;
+    let fill = |mib: u32| format!("dd if=/dev/zero of=/root/x bs=1M count={mib} 2>&1; rm /root/x");
+    let (text, _) = rig.exec(spec.id, &["sh", "-c", &fill(12)]).await;
+    assert!(!text.contains("No space") && !text.contains("quota"), "{text}");
+    let (text, _) = rig.exec(spec.id, &["sh", "-c", &fill(20)]).await;
+    assert!(text.contains("No space") || text.contains("quota"), "{text}");
+    let more = Resources { disk_bytes: MemoryBytes::mib(32), ..spec.resources };
+    rig.runtime.limit(spec.id, &more).await.expect("a larger disk");
+    let (text, _) = rig.exec(spec.id, &["sh", "-c", &fill(20)]).await;
+    assert!(!text.contains("No space") && !text.contains("quota"), "{text}");
+    // Nothing of it counts for another container.
+    let other = rig.spec(&["sleep", "1000"]);
+    rig.start(&other).await;
+    let (text, _) = rig.exec(other.id, &["sh", "-c", &fill(40)]).await;
+    assert!(!text.contains("No space") && !text.contains("quota"), "{text}");
 }
 
 async fn a_fork_bomb_is_contained(rig: &Rig) {

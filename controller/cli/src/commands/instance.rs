@@ -85,6 +85,7 @@ pub async fn resize(client: &Client, style: Style, args: &ResizeArgs) -> Result<
         size: args.size,
         cpu_millis: args.cpu_millis,
         memory_bytes: args.memory.map(MemoryBytes),
+        disk_bytes: args.disk.map(MemoryBytes),
         ..PatchInstance::default()
     };
     let path = format!("/v1/instances/{}", segment(&args.instance));
@@ -115,7 +116,7 @@ pub fn show(style: Style, i: &Instance) -> Result<(), CliError> {
         ("Address", or_dash(i.address)),
         ("Ports", or_dash(ports(i))),
         ("Image", format!("{} ({})", i.image, i.image_digest)),
-        ("Size", format!("{size}{} millicores, {}", i.cpu_millis, i.memory_bytes)),
+        ("Size", format!("{size}{} millicores, {}, {} of disk", i.cpu_millis, i.memory_bytes, i.disk_bytes)),
         ("Command", command),
         ("Restart", format!("{}, restarted {} times", word(&i.restart), i.restarts)),
         ("Node loss", word(&i.node_loss)),

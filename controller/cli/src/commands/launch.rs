@@ -39,6 +39,7 @@ fn request_of(args: LaunchArgs) -> CreateInstance {
     body.size = args.size;
     body.cpu_millis = args.cpu_millis;
     body.memory_bytes = args.memory.map(MemoryBytes);
+    body.disk_bytes = args.disk.map(MemoryBytes);
     body.command = (!args.command.is_empty()).then_some(args.command);
     body.env = args.env.into_iter().collect();
     body.publish = args.publish;

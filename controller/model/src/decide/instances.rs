@@ -105,6 +105,7 @@ pub fn patch(
         row.generation = generation;
         if let Some((size, resources)) = resized {
             (row.size, row.resources) = (size, resources);
+            row.disk_asked |= patch.disk_bytes.is_some();
         }
         row.labels = patch.labels.clone().unwrap_or_else(|| row.labels.clone());
         row.restart = patch.restart.unwrap_or(row.restart);

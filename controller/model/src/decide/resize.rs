@@ -18,13 +18,28 @@ pub fn wanted(
     row: &InstanceRow,
     patch: &PatchInstance,
 ) -> Result<Option<(Option<Size>, Resources)>, Problem> {
-    let Some((size, resources)) = validate::resized(row.resources, patch)? else { return Ok(None) };
+    let Some((size, resources)) = validate::resized(row.size, row.resources, patch)? else { return Ok(None) };
     let larger = InstanceRow { size, resources, ..row.clone() };
     place::check_size(&draft.cluster, &larger)?;
     if let Some(allocation) = row.allocation {
         check_room(draft, row, resources, allocation)?;
+        if patch.disk_bytes.is_some() {
+            check_disk_limit(draft, allocation)?;
+        }
     }
     Ok(Some((size, resources)))
+}
+
+/// Whether the node that has the instance can enforce a disk limit.
+fn check_disk_limit(draft: &Draft, allocation: AllocationId) -> Result<(), Problem> {
+    let node = draft.cluster.allocations.get(&allocation).and_then(|on| draft.cluster.nodes.get(&on.node));
+    match node.and_then(|node| Some((node, place::missing_disk_limit(node)?))) {
+        Some((node, advice)) => {
+            let detail = format!("node {} cannot enforce a disk limit: {advice}", node.name);
+            Err(Problem::new(Code::Conflict, detail).field("disk_bytes"))
+        }
+        None => Ok(()),
+    }
 }
 
 /// Whether the node that has the instance can give the difference.

@@ -21,7 +21,7 @@ use super::plan::{self, Plan, Profile};
 use super::state::{self, Paths, Saved};
 use super::sys::{self, Cloned};
 use super::wire::{self, Context, Failure, StartCall};
-use super::{dev, exec, overlay, userns};
+use super::{dev, exec, overlay, quota, userns};
 use crate::runtime::ContainerState;
 
 /// How long a new process may take until it is executed. It waits for nothing but the kernel.
@@ -92,6 +92,7 @@ impl Container {
         let id = call.spec.id;
         let directory = tools.paths.instance(id);
         prepare_directories(&directory)?;
+        quota::limit(&directory, plan.uid_base, call.spec.resources.disk_bytes.0)?;
         let log = Writer::new(tools.paths.log(id));
         make_output(&tools.paths.scratch(id))?;
         let output = open_output(&tools.paths.scratch(id), libc::O_NONBLOCK)?;
@@ -127,6 +128,7 @@ impl Container {
             start_ticks: state::start_ticks(pid.cast_unsigned()).unwrap_or(0),
             system: call.spec.system,
             stop_signal: stop_signal(plan, &image),
+            uid_base: plan.uid_base,
             environment: plan.environment.clone(),
         };
         // Before it runs: should the keeper die now, its successor knows the process.

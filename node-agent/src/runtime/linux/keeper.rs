@@ -25,6 +25,7 @@ use rustix::net::SocketFlags;
 use super::child::note;
 use super::container::{self, Container, Tools};
 use super::execs::{Execs, Progress};
+use super::quota;
 use super::state::Saved;
 use super::sys;
 use super::wire::{self, Call, Context, Event, Failure, Message, Reply, Request, StartCall};
@@ -268,7 +269,12 @@ impl Keeper {
         if container.running.is_none() {
             return Err(Failure::NotRunning);
         }
-        self.tools.cgroups.limit(&id.to_string(), resources)
+        self.tools.cgroups.limit(&id.to_string(), resources)?;
+        let uid_base = container.saved.uid_base;
+        if uid_base > 0 {
+            quota::limit(&self.tools.paths.instance(id), uid_base, resources.disk_bytes.0)?;
+        }
+        Ok(())
     }
 
     fn stop(&mut self, waiter: Waiter, grace_ms: u64) {

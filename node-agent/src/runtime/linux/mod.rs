@@ -31,6 +31,7 @@ mod mounts;
 mod netlink;
 mod overlay;
 mod plan;
+mod quota;
 mod seccomp;
 mod startup;
 mod state;

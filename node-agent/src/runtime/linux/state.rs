@@ -67,6 +67,9 @@ pub struct Saved {
     pub system: bool,
     /// How its first process is asked to end.
     pub stop_signal: i32,
+    /// First of its host ids; 0 when an older keeper wrote this.
+    #[serde(default)]
+    pub uid_base: u32,
     /// Environment, for exec.
     pub environment: Vec<String>,
 }
