@@ -238,7 +238,7 @@ impl Cluster {
         if let Some((key, _)) = &row.idempotency {
             self.idempotency.insert(key.clone(), row.id);
         }
-        if row.allocation.is_none() && row.desired == roost_types::Desired::Running {
+        if (row.allocation.is_none() || row.stranded) && row.desired == roost_types::Desired::Running {
             self.pending.insert(row.id);
         } else {
             self.pending.remove(&row.id);

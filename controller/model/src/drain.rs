@@ -82,7 +82,7 @@ fn cheapest(
         .flat_map(|node| cluster.allocations_on(*node))
         .filter_map(|allocation| {
             let row = cluster.instances.get(&allocation.spec.instance)?;
-            let runs = row.desired == Desired::Running && row.allocation == Some(allocation.spec.id);
+            let runs = row.desired == Desired::Running && row.allocation == Some(allocation.spec.id) && !row.stranded;
             Some((row.as_ref(), allocation.node)).filter(|(row, _)| runs && ready(row))
         })
         .collect();

@@ -67,6 +67,10 @@ pub struct InstanceRow {
     pub allocation: Option<AllocationId>,
     /// A move under way.
     pub moving: Option<Move>,
+    /// The present allocation's node is lost: it is placed elsewhere once another node can take it, or goes on there when
+    /// that one comes back first.
+    #[serde(default)]
+    pub stranded: bool,
     /// When it was last moved because of heat.
     pub moved_at: Option<Timestamp>,
     /// The decision that chose the present node.

@@ -127,6 +127,7 @@ pub fn row(
         epoch: 1,
         allocation: None,
         moving: None,
+        stranded: false,
         moved_at: None,
         placement: None,
         idempotency: None,

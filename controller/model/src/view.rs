@@ -55,6 +55,9 @@ pub fn instance(cluster: &Cluster, row: &InstanceRow) -> Instance {
 fn state(cluster: &Cluster, row: &InstanceRow) -> (InstanceState, String) {
     let allocation = row.allocation.and_then(|id| cluster.allocations.get(&id));
     let Some(allocation) = allocation else { return without_allocation(cluster, row) };
+    if row.stranded {
+        return stranded(cluster, row, allocation);
+    }
     if let Some(silent) = silent(cluster, allocation) {
         return silent;
     }
@@ -75,6 +78,17 @@ fn without_allocation(cluster: &Cluster, row: &InstanceRow) -> (InstanceState, S
             (InstanceState::Pending, why)
         }
         Desired::Stopped => (InstanceState::Stopped, String::new()),
+        Desired::Deleted => (InstanceState::Stopping, "it is being deleted".to_owned()),
+    }
+}
+
+/// Its node is lost, and with it its files until that node comes back or another one takes it anew.
+fn stranded(cluster: &Cluster, row: &InstanceRow, allocation: &AllocationRow) -> (InstanceState, String) {
+    let lost = format!("node {} is lost", cluster.node_name(allocation.node));
+    let waits = cluster.waiting.get(&row.id).map_or_else(String::new, |placement| format!("; {}", placement.message));
+    match row.desired {
+        Desired::Running => (InstanceState::Pending, format!("{lost}{waits}")),
+        Desired::Stopped => (InstanceState::Stopped, lost),
         Desired::Deleted => (InstanceState::Stopping, "it is being deleted".to_owned()),
     }
 }

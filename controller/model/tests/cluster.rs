@@ -1,14 +1,15 @@
 //! The pure core in a small world: launches, heat, drains, silence and restarts, each told as a story.
 
+mod node_loss;
 mod world;
 
 use roost_model::{Command, Idempotency, Reply, view};
 use roost_types::instance::CreateInstance;
-use roost_types::node::{PatchNode, PowerAction};
+use roost_types::node::PatchNode;
 use roost_types::placement::{Constraints, Filter};
 use roost_types::{
-    AllocationReport, AllocationState, Code, Desired, Eligibility, EventKind, InstanceState, MemoryBytes, NodeStatus,
-    OperationStatus, SyncRequest, ThermalState,
+    AllocationReport, AllocationState, Code, Desired, Eligibility, EventKind, InstanceState, MemoryBytes,
+    NodeLossPolicy, OperationStatus, SyncRequest, ThermalState,
 };
 use world::{World, name};
 
@@ -198,62 +199,6 @@ fn a_moving_instance_never_has_two_allocations_that_may_run() {
 }
 
 #[test]
-fn a_silent_node_is_unreachable_then_down_and_keeps_what_it_has() {
-    let mut world = World::new(10);
-    world.launch_named("web");
-    world.run(1);
-    let node = world.node_of("web");
-    world.boards.get_mut(&node).unwrap().powered = false;
-    world.run(6);
-    assert_eq!(world.instance("web").state, InstanceState::Unreachable);
-    assert_eq!(world.cluster.live(node).unwrap().status, NodeStatus::Unreachable);
-    world.run(30);
-    assert_eq!(world.cluster.live(node).unwrap().status, NodeStatus::Down);
-    assert_eq!(world.node_of("web"), node, "unknown is not dead");
-    world.boards.get_mut(&node).unwrap().powered = true;
-    world.run(1);
-    assert_eq!(world.instance("web").state, InstanceState::Running);
-}
-
-#[test]
-fn a_confirmed_power_cut_moves_what_the_node_had_and_its_return_cleans_up() {
-    let mut world = World::new(11);
-    world.launch_named("web");
-    world.run(1);
-    let node = world.node_of("web");
-    world.boards.get_mut(&node).unwrap().powered = false;
-    let begin = Command::BeginPower { node: node.to_string(), action: PowerAction::Off };
-    let Reply::NodeOperation { operation, .. } = world.must(begin) else { panic!() };
-    world.must(Command::FinishPower { operation, node, action: PowerAction::Off, outcome: Ok(()) });
-    world.run(1);
-    assert_ne!(world.node_of("web"), node);
-    assert_eq!(world.instance("web").state, InstanceState::Running);
-    world.boards.get_mut(&node).unwrap().powered = true;
-    world.introduce(node);
-    world.run(1);
-    world.check();
-    assert!(world.cluster.allocations_on(node).next().is_none(), "the stale allocation is gone");
-}
-
-#[test]
-fn most_nodes_silent_at_once_moves_nothing() {
-    let mut world = World::new(12);
-    let mut request = CreateInstance::of_image("busybox");
-    request.name = Some("web".into());
-    request.node_loss = roost_types::NodeLossPolicy::Replace;
-    world.launch(request).unwrap();
-    world.run(1);
-    let node = world.node_of("web");
-    for board in world.boards.values_mut().take(4) {
-        board.powered = false;
-    }
-    world.boards.get_mut(&node).unwrap().powered = false;
-    world.run(40);
-    assert_eq!(world.node_of("web"), node);
-    assert_eq!(events(&world, EventKind::BrakeEngaged).len(), 1);
-}
-
-#[test]
 fn a_report_of_an_older_wish_or_of_a_foreign_allocation_is_dropped() {
     let mut world = World::new(13);
     world.launch_named("web");
@@ -338,6 +283,7 @@ mod simulation {
         Delete(u8),
         Move(u8),
         Power(u8, bool),
+        Cut(u8),
         Hold(u8, bool),
         Heat(u8, i32),
         Drain(u8),
@@ -354,6 +300,7 @@ mod simulation {
             1 => (0..8u8).prop_map(Act::Delete),
             2 => (0..8u8).prop_map(Act::Move),
             2 => (0..6u8, any::<bool>()).prop_map(|(n, on)| Act::Power(n, on)),
+            1 => (0..6u8).prop_map(Act::Cut),
             2 => (0..6u8, any::<bool>()).prop_map(|(n, held)| Act::Hold(n, held)),
             2 => (0..3u8, 20..50i32).prop_map(|(zone, celsius)| Act::Heat(zone, celsius)),
             1 => (0..6u8).prop_map(Act::Drain),
@@ -368,7 +315,10 @@ mod simulation {
         // A refusal is a good answer: what was asked may not fit the present state.
         let _ = match act {
             Act::Launch(n) => {
-                let request = CreateInstance { name: Some(instance(*n)), ..CreateInstance::of_image("busybox") };
+                let mut request = CreateInstance { name: Some(instance(*n)), ..CreateInstance::of_image("busybox") };
+                // Some are bound to a board, some go elsewhere when theirs is silent.
+                request.constraints.node = (*n >= 6).then(|| format!("n{n:02}", n = n - 5));
+                request.node_loss = if *n % 2 == 0 { NodeLossPolicy::Keep } else { NodeLossPolicy::Replace };
                 world.launch(request).map(|_| Reply::Done)
             }
             Act::Stop(n) => world.ask(Command::StopInstance { instance: instance(*n) }),
@@ -380,6 +330,11 @@ mod simulation {
             Act::Power(n, on) => {
                 let id = board(world, *n);
                 world.boards.get_mut(&id).unwrap().powered = *on;
+                Ok(Reply::Done)
+            }
+            Act::Cut(n) => {
+                let id = board(world, *n);
+                node_loss::cut(world, id);
                 Ok(Reply::Done)
             }
             Act::Hold(n, held) => {
