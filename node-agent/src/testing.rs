@@ -45,6 +45,8 @@ pub fn report(n: u8, state: AllocationState) -> AllocationReport {
         restarts: 0,
         started_at: None,
         exit: None,
+        snapshots: vec![],
+        restore: None,
     }
 }
 
@@ -77,5 +79,8 @@ pub fn spec(n: u8, image: ImageDigest, image_bytes: u64) -> AllocationSpec {
         publish: vec![],
         restart: RestartPolicy::OnFailure,
         seed_from: None,
+        seed_snapshot: None,
+        snapshots: vec![],
+        restore: None,
     }
 }

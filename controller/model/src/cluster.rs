@@ -102,6 +102,8 @@ pub struct Cluster {
     pub(crate) pending: OrdSet<InstanceId>,
     /// Instances on their way to another node.
     pub(crate) moving: OrdSet<InstanceId>,
+    /// Instances that have yet to begin with a snapshot of another.
+    pub(crate) beginning: OrdSet<InstanceId>,
     /// Grows whenever a node may have become able to take something.
     pub(crate) room: u64,
     /// `room` when the pending instances were last tried.
@@ -146,6 +148,7 @@ impl Cluster {
             waiting: OrdMap::new(),
             pending: OrdSet::new(),
             moving: OrdSet::new(),
+            beginning: OrdSet::new(),
             room: 1,
             tried: 0,
             brake: false,
@@ -249,6 +252,11 @@ impl Cluster {
         } else {
             self.moving.remove(&row.id);
         }
+        if row.source.is_some() {
+            self.beginning.insert(row.id);
+        } else {
+            self.beginning.remove(&row.id);
+        }
         self.instances.insert(row.id, Arc::new(row.clone()));
     }
 
@@ -273,6 +281,7 @@ impl Cluster {
                     self.instance_names.remove(&(row.project.clone(), row.name.clone()));
                     self.pending.remove(&row.id);
                     self.moving.remove(&row.id);
+                    self.beginning.remove(&row.id);
                     self.waiting.remove(&row.id);
                     if let Some((key, _)) = &row.idempotency {
                         self.idempotency.remove(key);

@@ -27,12 +27,15 @@ use crate::decide::{instance_resource, instance_subject};
 use crate::draft::Draft;
 use crate::place;
 use crate::row::{AllocationRow, InstanceRow, Kind, Move};
+use crate::snapshots;
 
 /// Takes the next step of one instance, whatever it is; doing it again does nothing.
 pub fn instance(draft: &mut Draft, id: InstanceId) {
+    snapshots::step(draft, id);
     let Some(row) = draft.cluster.instances.get(&id).cloned() else { return };
     match row.desired {
         Desired::Deleted => remove(draft, &row),
+        Desired::Running | Desired::Stopped if row.restoring.is_some() => {}
         Desired::Stopped => {
             abandon_move(draft, &row);
             want(draft, id, AllocationDesired::Stopped);
@@ -93,6 +96,7 @@ fn try_to_place(draft: &mut Draft, id: InstanceId) {
                 format!("instance {} goes to {}: {}", row.name, draft.cluster.node_name(node), placement.message);
             if let Some(old) = old {
                 discard(draft, old.spec.id);
+                snapshots::lose_all(draft, id);
                 row.epoch += 1;
             }
             let allocation = place::allocate(draft, &row, node, None);
@@ -128,6 +132,7 @@ fn remove(draft: &mut Draft, row: &InstanceRow) {
     if reachable {
         return;
     }
+    snapshots::end_operations(draft, row);
     draft.delete(Kind::Instance, row.id.to_string());
     draft.event(EventKind::InstanceDeleted, instance_subject(&row.name), format!("instance {} is gone", row.name));
     draft.make_room();
@@ -162,6 +167,10 @@ pub fn begin_move(draft: &mut Draft, id: InstanceId, to: Option<NodeId>, reason:
     }
     if row.stranded {
         let detail = "its node is lost: it is placed elsewhere as soon as another node can take it";
+        return conflict(format!("instance '{}' cannot move: {detail}", row.name));
+    }
+    if !snapshots::is_at_rest(&row) {
+        let detail = "its files are being copied: try again when that is done";
         return conflict(format!("instance '{}' cannot move: {detail}", row.name));
     }
     let Some(old) = draft.cluster.allocations.get(&from).cloned() else { return Ok(()) };
@@ -205,6 +214,7 @@ fn advance_move(draft: &mut Draft, row: &InstanceRow) {
     } else if !new.held && is_up(&new) {
         discard(draft, from);
         draft.edit_instance(row.id, |row| row.moving = None);
+        snapshots::follow(draft, row.id);
     }
 }
 
@@ -240,12 +250,12 @@ fn abandon_move(draft: &mut Draft, row: &InstanceRow) {
 
 /// The agent has acted on the present wish and nothing of the allocation runs.
 fn is_over(row: &AllocationRow) -> bool {
-    row.observed.generation >= row.spec.generation && row.observed.state.is_settled()
+    row.has_acted() && row.observed.state.is_settled()
 }
 
 /// The agent has acted on the present wish and the allocation runs.
 fn is_up(row: &AllocationRow) -> bool {
-    row.observed.generation >= row.spec.generation && row.observed.state == AllocationState::Running
+    row.has_acted() && row.observed.state == AllocationState::Running
 }
 
 fn is_down(cluster: &Cluster, node: NodeId) -> bool {
@@ -282,7 +292,7 @@ fn outcome(kind: OperationKind, row: &InstanceRow, allocation: Option<&Allocatio
         | OperationKind::InstanceMove => match allocation {
             None => Outcome::Waiting,
             Some(_) if row.stranded => Outcome::Waiting,
-            Some(_) if row.moving.is_some() => Outcome::Going,
+            Some(_) if row.moving.is_some() || row.restoring.is_some() => Outcome::Going,
             Some(allocation) if is_up(allocation) => Outcome::Done,
             Some(allocation) if is_over(allocation) => Outcome::of_end(allocation),
             Some(_) => Outcome::Going,
@@ -291,7 +301,19 @@ fn outcome(kind: OperationKind, row: &InstanceRow, allocation: Option<&Allocatio
             Some(allocation) if !is_over(allocation) && !row.stranded => Outcome::Going,
             Some(_) | None => Outcome::Done,
         },
-        OperationKind::InstanceDelete | OperationKind::NodeDrain | OperationKind::NodePower => Outcome::Going,
+        OperationKind::SnapshotRestore => match (row.desired, allocation) {
+            _ if row.restoring.is_some() => Outcome::Going,
+            (Desired::Running, Some(_)) if row.stranded => Outcome::Waiting,
+            (Desired::Running, Some(allocation)) if is_over(allocation) => Outcome::of_end(allocation),
+            (Desired::Running, Some(allocation)) if !is_up(allocation) => Outcome::Going,
+            (Desired::Stopped, Some(allocation)) if !is_over(allocation) => Outcome::Going,
+            (Desired::Running | Desired::Stopped | Desired::Deleted, _) => Outcome::Done,
+        },
+        OperationKind::SnapshotCreate
+        | OperationKind::SnapshotDelete
+        | OperationKind::InstanceDelete
+        | OperationKind::NodeDrain
+        | OperationKind::NodePower => Outcome::Going,
     }
 }
 
@@ -334,6 +356,7 @@ fn lose(draft: &mut Draft, allocation: &AllocationRow, confirmed: bool) {
             turn_back(draft, &row, (allocation, "that node is lost"), old.spec.id);
         }
         (Desired::Running, None) if present && may_move => {
+            snapshots::abandon_restore(draft, &row);
             draft.edit_instance(row.id, |row| {
                 row.stranded = true;
                 row.moving = None;
@@ -348,8 +371,10 @@ fn lose(draft: &mut Draft, allocation: &AllocationRow, confirmed: bool) {
                 draft.edit_spec(new, |new| {
                     new.held = false;
                     new.spec.seed_from = None;
+                    new.spec.snapshots.clear();
                 });
             }
+            snapshots::lose_all(draft, row.id);
             draft.edit_instance(row.id, |row| row.moving = None);
             instance(draft, row.id);
         }

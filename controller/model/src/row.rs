@@ -7,9 +7,11 @@ use roost_types::node::NodeFacts;
 use roost_types::placement::Constraints;
 use roost_types::rack::Limits;
 use roost_types::size::Resources;
+use roost_types::snapshot::RestoreWish;
 use roost_types::{
     Alert, AllocationId, AllocationReport, AllocationSpec, Desired, Eligibility, Event, Image, ImageDigest, InstanceId,
-    Name, NodeId, NodeLossPolicy, Operation, OperationId, Placement, Publish, RestartPolicy, Size, Slot, Timestamp,
+    Name, NodeId, NodeLossPolicy, Operation, OperationId, Placement, Publish, RestartPolicy, Size, Slot, Snapshot,
+    SnapshotId, Timestamp,
 };
 use serde::{Deserialize, Serialize};
 
@@ -22,6 +24,15 @@ pub struct Move {
     pub reason: String,
     /// Since when.
     pub at: Timestamp,
+}
+
+/// The snapshot that an instance begins with, until it has started.
+#[derive(Clone, Copy, PartialEq, Eq, Debug, Serialize, Deserialize)]
+pub struct Source {
+    /// Whose snapshot.
+    pub instance: InstanceId,
+    /// Which.
+    pub snapshot: SnapshotId,
 }
 
 /// An instance as it is stored.
@@ -71,6 +82,15 @@ pub struct InstanceRow {
     /// that one comes back first.
     #[serde(default)]
     pub stranded: bool,
+    /// Its snapshots, oldest first.
+    #[serde(default)]
+    pub snapshots: Vec<Snapshot>,
+    /// A restore under way: meanwhile its allocation is stopped, whatever the wish.
+    #[serde(default)]
+    pub restoring: Option<RestoreWish>,
+    /// What it begins with; none once it has started.
+    #[serde(default)]
+    pub source: Option<Source>,
     /// When it was last moved because of heat.
     pub moved_at: Option<Timestamp>,
     /// The decision that chose the present node.
@@ -94,8 +114,20 @@ pub struct AllocationRow {
     pub held: bool,
     /// What the agent last said, its reason shortened.
     pub observed: AllocationReport,
+    /// Generation of the last change of the wish, of the epoch or of a restore; that of the spec when not known.
+    #[serde(default)]
+    pub wish_generation: Option<u64>,
     /// When it was placed.
     pub created_at: Timestamp,
+}
+
+impl AllocationRow {
+    /// What was last seen comes after the present wish. Other changes of the spec (a name, a snapshot) do not make the
+    /// state that was seen less true.
+    #[must_use]
+    pub fn has_acted(&self) -> bool {
+        self.observed.generation >= self.wish_generation.unwrap_or(self.spec.generation)
+    }
 }
 
 /// A node as it is stored.
@@ -172,7 +204,6 @@ impl Kind {
 /// A durable row.
 #[derive(Clone, PartialEq, Debug)]
 #[expect(missing_docs, reason = "each variant wraps the type of its name")]
-#[expect(clippy::large_enum_variant, reason = "rows live for one commit; a box each would cost more than it saves")]
 pub enum Row {
     Meta(MetaRow),
     Image(Image),
@@ -252,7 +283,7 @@ impl Row {
 
 /// One durable change.
 #[derive(Clone, PartialEq, Debug)]
-#[expect(clippy::large_enum_variant, reason = "as for `Row`")]
+#[expect(clippy::large_enum_variant, reason = "rows live for one commit; a box each would cost more than it saves")]
 pub enum Change {
     /// Store the row in place of what has its kind and key.
     Put(Row),

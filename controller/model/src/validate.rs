@@ -6,11 +6,13 @@ use roost_scheduler::collide;
 use roost_types::instance::{CreateInstance, InstanceKind};
 use roost_types::size::Resources;
 use roost_types::{
-    Code, DEFAULT_PROJECT, Desired, InstanceId, MemoryBytes, Name, OperationId, Problem, Publish, Size, Timestamp,
+    Code, DEFAULT_PROJECT, Desired, InstanceId, MemoryBytes, Name, OperationId, Problem, Publish, Size, SnapshotSource,
+    Timestamp,
 };
 
 use crate::cluster::{Cluster, list_or_none};
-use crate::row::InstanceRow;
+use crate::row::{InstanceRow, Source};
+use crate::snapshots;
 
 /// Words in a command.
 const MAX_COMMAND_WORDS: usize = 128;
@@ -42,9 +44,13 @@ fn invalid(field: &str, detail: impl Into<String>) -> Problem {
 
 /// The chosen name, if one was.
 pub fn name(request: &CreateInstance) -> Result<Option<Name>, Problem> {
-    let Some(text) = &request.name else { return Ok(None) };
+    request.name.as_deref().map(name_of).transpose()
+}
+
+/// A name that a person chose, in the field `name`.
+pub fn name_of(text: &str) -> Result<Name, Problem> {
     let bad = |e| Problem::new(Code::InvalidName, format!("'{}': {e}", shorten(text))).field("name");
-    text.parse().map(Some).map_err(bad)
+    text.parse().map_err(bad)
 }
 
 /// The project, which must exist.
@@ -95,9 +101,16 @@ pub fn row(
     created_by: OperationId,
     now: Timestamp,
 ) -> Result<InstanceRow, Problem> {
+    if let Some(source) = &request.source {
+        return row_from_snapshot(cluster, (request, source), name, id, created_by, now);
+    }
     let project = project(request)?;
     let (size, resources) = resources(request)?;
     create(request)?;
+    if request.image.is_empty() {
+        let detail = "name the image to launch, or the snapshot to begin with in source";
+        return Err(Problem::new(Code::MissingField, detail).field("image"));
+    }
     let image = cluster.find_image(&request.image)?;
     if request.command.is_none() && image.init.is_none() {
         let detail = format!("image '{}' has no init of its own: give a command to run", request.image);
@@ -128,12 +141,47 @@ pub fn row(
         allocation: None,
         moving: None,
         stranded: false,
+        snapshots: Vec::new(),
+        restoring: None,
+        source: None,
         moved_at: None,
         placement: None,
         idempotency: None,
         created_by,
         created_at: now,
     })
+}
+
+/// The row of a new instance that begins with a snapshot: what the request does not say is as it is there.
+fn row_from_snapshot(
+    cluster: &Cluster,
+    (request, wanted): (&CreateInstance, &SnapshotSource),
+    name: Name,
+    id: InstanceId,
+    created_by: OperationId,
+    now: Timestamp,
+) -> Result<InstanceRow, Problem> {
+    let below = |field: &str, problem: Problem| problem.field(format!("source.{field}"));
+    let owner = cluster.find_instance(&wanted.instance).map_err(|problem| below("instance", problem))?;
+    let snapshot = snapshots::find_ready(owner, &wanted.snapshot).map_err(|problem| below("snapshot", problem))?;
+    if !request.image.is_empty() {
+        return Err(invalid("image", "a snapshot has its image: leave image out, or source"));
+    }
+    let says_nothing = request.size.is_none() && request.cpu_millis.is_none() && request.memory_bytes.is_none();
+    let merged = CreateInstance {
+        source: None,
+        image: owner.digest.to_string(),
+        command: request.command.clone().or_else(|| owner.command.clone()),
+        env: if request.env.is_empty() { owner.env.clone() } else { request.env.clone() },
+        ..request.clone()
+    };
+    let mut new = row(cluster, &merged, name, id, created_by, now)?;
+    new.image.clone_from(&owner.image);
+    if says_nothing {
+        (new.size, new.resources) = (owner.size, owner.resources);
+    }
+    new.source = Some(Source { instance: owner.id, snapshot: snapshot.id });
+    Ok(new)
 }
 
 fn unknown_node(cluster: &Cluster, node: &str) -> Problem {

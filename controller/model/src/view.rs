@@ -64,6 +64,9 @@ fn state(cluster: &Cluster, row: &InstanceRow) -> (InstanceState, String) {
     if row.desired == Desired::Deleted {
         return (InstanceState::Stopping, "it is being deleted".to_owned());
     }
+    if row.restoring.is_some() {
+        return (InstanceState::Stopping, "its files are put back to those of a snapshot".to_owned());
+    }
     if let Some(moving) = &row.moving {
         let state = if allocation.held { InstanceState::Stopping } else { InstanceState::Starting };
         return (state, format!("it moves: {}", moving.reason));
@@ -108,7 +111,7 @@ fn silent(cluster: &Cluster, allocation: &AllocationRow) -> Option<(InstanceStat
 }
 
 fn of_allocation(desired: Desired, allocation: &AllocationRow) -> InstanceState {
-    let acted = allocation.observed.generation >= allocation.spec.generation;
+    let acted = allocation.has_acted();
     match allocation.observed.state {
         AllocationState::Running if acted => InstanceState::Running,
         AllocationState::Running if desired == Desired::Stopped => InstanceState::Stopping,

@@ -1,15 +1,16 @@
 //! The pure core in a small world: launches, heat, drains, silence and restarts, each told as a story.
 
+mod lifecycle;
 mod node_loss;
 mod world;
 
 use roost_model::{Command, Idempotency, Reply, view};
-use roost_types::instance::CreateInstance;
+use roost_types::instance::{CreateInstance, PatchInstance};
 use roost_types::node::PatchNode;
 use roost_types::placement::{Constraints, Filter};
 use roost_types::{
     AllocationReport, AllocationState, Code, Desired, Eligibility, EventKind, InstanceState, MemoryBytes,
-    NodeLossPolicy, OperationStatus, SyncRequest, ThermalState,
+    NodeLossPolicy, OperationStatus, SnapshotState, SyncRequest, ThermalState,
 };
 use world::{World, name};
 
@@ -215,6 +216,8 @@ fn a_report_of_an_older_wish_or_of_a_foreign_allocation_is_dropped() {
         restarts: 9,
         started_at: None,
         exit: None,
+        snapshots: Vec::new(),
+        restore: None,
     };
     let request = |world: &World, id, seq, report| SyncRequest {
         agent_id: world.cluster.live(id).unwrap().agent_id.clone(),
@@ -285,6 +288,12 @@ mod simulation {
         Power(u8, bool),
         Cut(u8),
         Hold(u8, bool),
+        Full(u8, bool),
+        Rename(u8, u8),
+        Snapshot(u8),
+        Restore(u8),
+        DropSnapshot(u8),
+        Clone(u8, u8),
         Heat(u8, i32),
         Drain(u8),
         RestartController,
@@ -302,6 +311,12 @@ mod simulation {
             2 => (0..6u8, any::<bool>()).prop_map(|(n, on)| Act::Power(n, on)),
             1 => (0..6u8).prop_map(Act::Cut),
             2 => (0..6u8, any::<bool>()).prop_map(|(n, held)| Act::Hold(n, held)),
+            1 => (0..6u8, any::<bool>()).prop_map(|(n, full)| Act::Full(n, full)),
+            1 => (0..8u8, 0..8u8).prop_map(|(old, new)| Act::Rename(old, new)),
+            3 => (0..8u8).prop_map(Act::Snapshot),
+            2 => (0..8u8).prop_map(Act::Restore),
+            1 => (0..8u8).prop_map(Act::DropSnapshot),
+            2 => (0..8u8, 0..8u8).prop_map(|(from, to)| Act::Clone(from, to)),
             2 => (0..3u8, 20..50i32).prop_map(|(zone, celsius)| Act::Heat(zone, celsius)),
             1 => (0..6u8).prop_map(Act::Drain),
             1 => Just(Act::RestartController),
@@ -342,6 +357,21 @@ mod simulation {
                 world.boards.get_mut(&id).unwrap().held = *held;
                 Ok(Reply::Done)
             }
+            Act::Full(n, full) => {
+                let id = board(world, *n);
+                world.boards.get_mut(&id).unwrap().full = *full;
+                Ok(Reply::Done)
+            }
+            Act::Rename(old, new) => {
+                let patch = PatchInstance { name: Some(instance(*new)), ..PatchInstance::default() };
+                world.ask(Command::PatchInstance { instance: instance(*old), patch, if_match: None })
+            }
+            Act::Snapshot(n) => world.ask(Command::CreateSnapshot { instance: instance(*n), name: None }),
+            Act::Restore(n) => world.ask(Command::RestoreSnapshot { instance: instance(*n), snapshot: "s1".into() }),
+            Act::DropSnapshot(n) => {
+                world.ask(Command::DeleteSnapshot { instance: instance(*n), snapshot: "s1".into() })
+            }
+            Act::Clone(from, to) => lifecycle::launch_from(world, &instance(*from), "s1", &instance(*to)),
             Act::Heat(zone, celsius) => {
                 world.inlets[usize::from(*zone)] = *celsius;
                 Ok(Reply::Done)
@@ -373,7 +403,7 @@ mod simulation {
                 world.check();
             }
             for board in world.boards.values_mut() {
-                (board.powered, board.held) = (true, false);
+                (board.powered, board.held, board.full) = (true, false, false);
             }
             world.inlets = [24; 3];
             world.run(90);
@@ -391,9 +421,18 @@ mod simulation {
                     Desired::Stopped => InstanceState::Stopped,
                     Desired::Deleted => panic!("{} should be gone", row.name),
                 };
+                if shown.state == InstanceState::Pending && shown.state_reason.contains("snapshot") {
+                    // What it was to begin with was lost with its node; that is said, and nothing else can be done.
+                    continue;
+                }
                 prop_assert_eq!(shown.state, wanted, "{}: {}", shown.name, shown.state_reason);
+                let settled = row.snapshots.iter().all(|snapshot| snapshot.state == SnapshotState::Ready);
+                prop_assert!(settled && row.restoring.is_none(), "{}: {:?}", row.name, row.snapshots);
             }
-            let open = world.cluster.operations().filter(|operation| !operation.status.is_final()).count();
+            let waits = |operation: &&std::sync::Arc<roost_types::Operation>| {
+                operation.status == OperationStatus::Pending && world.cluster.pending().next().is_some()
+            };
+            let open = world.cluster.operations().filter(|op| !op.status.is_final() && !waits(op)).count();
             prop_assert_eq!(open, 0, "an operation never ended");
         }
     }

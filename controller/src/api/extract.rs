@@ -46,6 +46,24 @@ impl<S: Send + Sync> FromRequestParts<S> for Ref {
     }
 }
 
+/// The values of the path's two `{…}`: names or ids.
+pub struct RefBelow {
+    /// The first.
+    pub of: String,
+    /// The second, which belongs to the first.
+    pub which: String,
+}
+
+impl<S: Send + Sync> FromRequestParts<S> for RefBelow {
+    type Rejection = ApiError;
+    async fn from_request_parts(parts: &mut Parts, state: &S) -> Result<Self, ApiError> {
+        let Path((of, which)) = Path::<(String, String)>::from_request_parts(parts, state)
+            .await
+            .map_err(|_| ApiError::new(Code::NotFound, "the path is not UTF-8 text"))?;
+        Ok(Self { of, which })
+    }
+}
+
 /// The query string as `T`.
 pub struct Query<T>(pub T);
 
@@ -154,7 +172,7 @@ mod tests {
         let table: &[(&str, Code, Option<&str>)] = &[
             ("", Code::MalformedJson, None),
             ("{", Code::MalformedJson, None),
-            ("{} {}", Code::MissingField, Some("image")),
+            ("{} {}", Code::MalformedJson, None),
             (r#"{"image":"a"} x"#, Code::MalformedJson, None),
             ("[", Code::MalformedJson, None),
             ("[]", Code::InvalidField, None),

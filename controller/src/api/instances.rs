@@ -213,7 +213,8 @@ pub async fn relocate(
     slow(&app, &headers, Command::MoveInstance { instance, to: request.node }).await
 }
 
-async fn slow(app: &App, headers: &HeaderMap, command: Command) -> ApiResult<Response> {
+/// Begins slow work on an instance and answers with it, or with the receipt.
+pub async fn slow(app: &App, headers: &HeaderMap, command: Command) -> ApiResult<Response> {
     let wait = wait::preferred(headers)?;
     let (instance, operation) = begin(&app.core, command).await?;
     wait::answer(&app.core, operation, wait, || shown(&app.core.snapshot(), instance, StatusCode::OK)).await

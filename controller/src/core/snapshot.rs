@@ -240,6 +240,9 @@ impl Heard {
             | Command::RestartInstance { .. }
             | Command::DeleteInstance { .. }
             | Command::MoveInstance { .. }
+            | Command::CreateSnapshot { .. }
+            | Command::RestoreSnapshot { .. }
+            | Command::DeleteSnapshot { .. }
             | Command::CancelOperation { .. }
             | Command::RegisterNode { .. }
             | Command::PatchNode { .. }

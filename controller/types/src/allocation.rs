@@ -8,7 +8,8 @@ use serde::{Deserialize, Serialize};
 use crate::image::{ImageDigest, RootfsFormat};
 use crate::instance::{Publish, RestartPolicy};
 use crate::size::Resources;
-use crate::{AllocationId, InstanceId, Name, Timestamp};
+use crate::snapshot::{RestoreReport, RestoreWish, SnapshotReport, SnapshotWish};
+use crate::{AllocationId, InstanceId, Name, SnapshotId, Timestamp};
 
 /// `pending → preparing → starting → running → stopping → stopped | failed | lost`.
 #[derive(Clone, Copy, PartialEq, Eq, Debug, Serialize, Deserialize)]
@@ -105,8 +106,18 @@ pub struct AllocationSpec {
     pub publish: Vec<Publish>,
     /// What to do when the first process ends by itself.
     pub restart: RestartPolicy,
-    /// Fill the writable layer with that of this older allocation (on another node) before the first start.
+    /// Fill the writable layer with that of this older allocation before the first start, and take over the snapshots
+    /// named here.
     pub seed_from: Option<AllocationId>,
+    /// Fill it with this snapshot of `seed_from` instead.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub seed_snapshot: Option<SnapshotId>,
+    /// Snapshots it should have; others are to be deleted.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub snapshots: Vec<SnapshotWish>,
+    /// Put its files back to those of a snapshot.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub restore: Option<RestoreWish>,
 }
 
 /// What the agent saw of an allocation.
@@ -127,4 +138,10 @@ pub struct AllocationReport {
     pub started_at: Option<Timestamp>,
     /// How the first process last ended.
     pub exit: Option<ExitStatus>,
+    /// Snapshots that are there or could not be made.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub snapshots: Vec<SnapshotReport>,
+    /// How the restore that was last asked for went, once it was tried.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub restore: Option<RestoreReport>,
 }

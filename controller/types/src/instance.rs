@@ -9,6 +9,7 @@ use serde::{Deserialize, Deserializer, Serialize, Serializer, de};
 
 use crate::allocation::ExitStatus;
 use crate::placement::Constraints;
+use crate::snapshot::SnapshotSource;
 use crate::{AllocationId, InstanceId, MemoryBytes, Name, Size, Timestamp};
 
 /// A slice of a board, or the whole board.
@@ -179,8 +180,12 @@ pub struct CreateInstance {
     /// Name, unique in the project; made from the image's alias when absent.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub name: Option<String>,
-    /// Alias or digest of an image.
+    /// Alias or digest of an image; absent with `source`.
+    #[serde(default, skip_serializing_if = "String::is_empty")]
     pub image: String,
+    /// Begin with the files, image, size, command and environment of this snapshot; what is named here too wins.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub source: Option<SnapshotSource>,
     /// Container (default) or whole board.
     #[serde(default)]
     pub kind: InstanceKind,
@@ -226,6 +231,7 @@ impl CreateInstance {
         Self {
             name: None,
             image: image.into(),
+            source: None,
             kind: InstanceKind::Container,
             size: None,
             cpu_millis: None,
@@ -247,6 +253,9 @@ impl CreateInstance {
 #[serde(deny_unknown_fields)]
 #[cfg_attr(feature = "openapi", derive(utoipa::ToSchema))]
 pub struct PatchInstance {
+    /// A new name; the host name inside follows with the next start.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub name: Option<String>,
     /// Replaces all labels.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub labels: Option<BTreeMap<String, String>>,

@@ -8,7 +8,7 @@ use super::finish;
 use crate::args::ManyArgs;
 use crate::client::{Client, Outcome, segment};
 use crate::error::CliError;
-use crate::output::{Columns, Style, or_dash, print};
+use crate::output::{Columns, Format, Style, or_dash, print};
 use crate::time;
 
 /// What is done to an instance.
@@ -144,6 +144,17 @@ async fn change_one(client: &Client, style: Style, verb: Verb, instance: &str, w
             finish(client, style, operation, &format!("{} {instance}", verb.doing())).await.map(drop)
         }
         Some(_) | None => Ok(()),
+    }
+}
+
+/// `roost rename`.
+pub async fn rename(client: &Client, style: Style, instance: &str, new: &str) -> Result<(), CliError> {
+    let body = serde_json::json!({ "name": new });
+    let path = format!("/v1/instances/{}", segment(instance));
+    match client.change::<Instance>(Method::PATCH, &path, Some(&body)).await? {
+        Outcome::Done(renamed) if style.format == Format::Table => print(&format!("{}\n", renamed.name)),
+        Outcome::Done(renamed) => show(style, &renamed),
+        Outcome::Accepted(_) => print(&format!("{new}\n")),
     }
 }
 

@@ -13,7 +13,10 @@ use crate::output::{Style, print};
 pub async fn launch(client: &Client, style: Style, args: LaunchArgs) -> Result<(), CliError> {
     let wait = !args.no_wait;
     let body = request_of(args);
-    let label = body.name.clone().unwrap_or_else(|| body.image.clone());
+    let label = body.name.clone().unwrap_or_else(|| match &body.source {
+        Some(source) => format!("{}/{}", source.instance, source.snapshot),
+        None => body.image.clone(),
+    });
     let operation: Operation = match client.change::<Instance>(Method::POST, "/v1/instances", Some(&body)).await? {
         Outcome::Done(made) => return instance::show(style, &made),
         Outcome::Accepted(operation) => *operation,
@@ -34,8 +37,11 @@ pub async fn launch(client: &Client, style: Style, args: LaunchArgs) -> Result<(
 
 /// The request a command line stands for.
 fn request_of(args: LaunchArgs) -> CreateInstance {
-    let mut body = CreateInstance::of_image(args.image);
-    body.name = args.name;
+    // With --from, the one word is the name of the new instance.
+    let (image, name) = if args.from.is_some() { (None, args.image) } else { (args.image, args.name) };
+    let mut body = CreateInstance::of_image(image.unwrap_or_default());
+    body.name = name;
+    body.source = args.from;
     body.size = args.size;
     body.cpu_millis = args.cpu_millis;
     body.memory_bytes = args.memory.map(MemoryBytes);

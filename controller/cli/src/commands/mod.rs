@@ -11,6 +11,7 @@ mod logs;
 mod node;
 mod operation;
 mod rack;
+mod snapshot;
 mod why;
 
 use std::process::ExitCode;
@@ -50,6 +51,8 @@ pub fn run(cli: Cli) -> Result<ExitCode, CliError> {
             Command::Move { instance, to, no_wait } => {
                 instance::relocate(&client()?, style, &instance, to, no_wait).await
             }
+            Command::Rename { instance, new } => instance::rename(&client()?, style, &instance, &new).await,
+            Command::Snapshot(command) => snapshot::run(&client()?, style, command).await,
             Command::Exec(args) => return exec::exec(&client()?, args).await,
             Command::Logs { instance, follow, tail } => logs::logs(&client()?, &instance, follow, tail).await,
             Command::Why { instance } => why::why(&client()?, style, &instance).await,

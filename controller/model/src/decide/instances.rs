@@ -19,7 +19,10 @@ pub fn create(
     let project = validate::project(request)?;
     let name = match validate::name(request)? {
         Some(name) => free_name(draft, &project, name)?,
-        None => make_name(draft, &project, &request.image),
+        None => {
+            let stem = request.source.as_ref().map_or(&request.image, |source| &source.instance);
+            make_name(draft, &project, stem)
+        }
     };
     let id = draft.instance_id();
     let operation = draft.open(OperationKind::InstanceCreate, resource(id));
@@ -27,7 +30,13 @@ pub fn create(
     row.generation = draft.next_revision();
     row.idempotency = idempotency.map(|idem| (idem.key.clone(), idem.fingerprint.clone()));
     place::check_possible(&draft.cluster, &row)?;
-    let message = format!("instance {} was asked for: image {}", row.name, row.image);
+    let message = match &request.source {
+        None => format!("instance {} was asked for: image {}", row.name, row.image),
+        Some(source) => {
+            let from = (&source.snapshot, &source.instance);
+            format!("instance {} was asked for: snapshot {} of {}", row.name, from.0, from.1)
+        }
+    };
     let subject = subject(&row.name);
     draft.put(Row::Instance(row));
     draft.event(EventKind::InstanceCreated, subject, message);
@@ -78,7 +87,7 @@ pub fn subject(name: &Name) -> String {
 }
 
 /// The instance, which must not be on its way out.
-fn find(draft: &Draft, reference: &str) -> Result<InstanceRow, Problem> {
+pub fn find(draft: &Draft, reference: &str) -> Result<InstanceRow, Problem> {
     let row = draft.cluster.find_instance(reference)?;
     match row.desired {
         Desired::Deleted => Err(Problem::new(Code::Conflict, format!("instance '{}' is being deleted", row.name))),
@@ -97,6 +106,8 @@ pub fn patch(
     if let Some(labels) = &patch.labels {
         validate::labels("labels", labels)?;
     }
+    let name = patch.name.as_deref().map(validate::name_of).transpose()?.filter(|name| *name != row.name);
+    let name = name.map(|name| free_name(draft, &row.project, name)).transpose()?;
     let generation = draft.next_revision();
     draft.edit_instance(row.id, |row| {
         row.generation = generation;
@@ -104,11 +115,28 @@ pub fn patch(
         row.restart = patch.restart.unwrap_or(row.restart);
         row.node_loss = patch.node_loss.unwrap_or(row.node_loss);
     });
+    if let Some(name) = name {
+        rename(draft, &row, &name);
+    }
     if let (Some(restart), Some(allocation)) = (patch.restart, row.allocation) {
         draft.edit_spec(allocation, |row| row.spec.restart = restart);
     }
-    draft.event(EventKind::InstanceUpdated, subject(&row.name), format!("settings of instance {} changed", row.name));
+    if patch.labels.is_some() || patch.restart.is_some() || patch.node_loss.is_some() || patch.name.is_none() {
+        let name = draft.cluster.instances.get(&row.id).map_or(&row.name, |row| &row.name).clone();
+        draft.event(EventKind::InstanceUpdated, subject(&name), format!("settings of instance {name} changed"));
+    }
     Ok(Reply::InstanceUpdated(row.id))
+}
+
+/// Gives it another name everywhere; what runs learns it at its next start.
+fn rename(draft: &mut Draft, row: &InstanceRow, name: &Name) {
+    draft.edit_instance(row.id, |row| row.name = name.clone());
+    let all: Vec<_> = draft.cluster.allocations_of(row.id).map(|row| row.spec.id).collect();
+    for allocation in all {
+        draft.edit_spec(allocation, |row| row.spec.name = name.clone());
+    }
+    let message = format!("instance {} is called {name} now", row.name);
+    draft.event(EventKind::InstanceRenamed, subject(name), message);
 }
 
 /// Refuses a change to something that has changed since the caller read it.
@@ -141,7 +169,7 @@ fn wish(
 }
 
 /// Ends the operations that an opposite wish makes pointless.
-fn supersede(draft: &mut Draft, id: InstanceId) {
+pub fn supersede(draft: &mut Draft, id: InstanceId) {
     for operation in reconcile::open_operations(&draft.cluster, id) {
         let detail = "a later request changed what is wanted of the instance";
         draft.finish(operation, Err(Problem::new(Code::Conflict, detail)));
@@ -175,6 +203,7 @@ pub fn restart(draft: &mut Draft, reference: &str) -> Result<Reply, Problem> {
 
 pub fn delete(draft: &mut Draft, reference: &str) -> Result<Reply, Problem> {
     let row = InstanceRow::clone(draft.cluster.find_instance(reference)?);
+    super::snapshots::refuse_if_source(draft, &row, None)?;
     let (instance, operation) = wish(draft, &row, OperationKind::InstanceDelete, |row| row.desired = Desired::Deleted);
     Ok(Reply::Instance { instance, operation })
 }

@@ -5,6 +5,7 @@ mod images;
 mod instances;
 mod nodes;
 mod operations;
+mod snapshots;
 mod sync;
 mod tick;
 
@@ -57,6 +58,9 @@ fn execute(draft: &mut Draft, command: &Command) -> Result<Reply, Problem> {
         Command::RestartInstance { instance } => instances::restart(draft, instance),
         Command::DeleteInstance { instance } => instances::delete(draft, instance),
         Command::MoveInstance { instance, to } => instances::move_to(draft, instance, to.as_deref()),
+        Command::CreateSnapshot { instance, name } => snapshots::create(draft, instance, name.as_deref()),
+        Command::RestoreSnapshot { instance, snapshot } => snapshots::restore(draft, instance, snapshot),
+        Command::DeleteSnapshot { instance, snapshot } => snapshots::delete(draft, instance, snapshot),
         Command::CancelOperation { operation } => operations::cancel(draft, *operation),
         Command::RegisterNode { name } => nodes::register(draft, name),
         Command::PatchNode { node, patch, if_match } => nodes::patch(draft, node, patch, *if_match),
