@@ -18,9 +18,10 @@ use tokio::task::spawn_blocking;
 use crate::clock::chain;
 use crate::controller::Controller;
 use crate::firewall::Firewall;
+use crate::first_boot;
 use crate::images::{Images, Wanted};
 use crate::layers::{self, snapshots};
-use crate::runtime::{ContainerState, ContainerStatus, Runtime, RuntimeError};
+use crate::runtime::{ContainerState, ContainerStatus, FIRST_BOOT_FILE, Runtime, RuntimeError};
 use crate::streams::LayerDir;
 
 /// Containers started at the same time.
@@ -136,10 +137,19 @@ impl<R: Runtime> Executor<R> {
 
     async fn start(&self, spec: &AllocationSpec, network: &NodeNetwork) -> Outcome {
         let _turn = self.starts.acquire().await;
+        if spec.first_boot {
+            let file = (self.layer_dir)(spec.id).with_file_name(FIRST_BOOT_FILE);
+            if let Err(error) = first_boot::fetch(&self.controller, spec.id, &file).await {
+                return Outcome::Failed(chain(&error));
+            }
+        }
         let image = self.images.path(&spec.image, spec.format);
         match self.runtime.start(spec, &image, network).await {
             Ok(started) => {
                 tracing::info!(allocation.id = %spec.id, name = %spec.name, pid = started.pid, "a container runs");
+                if spec.first_boot && spec.system {
+                    tokio::spawn(first_boot::run(self.runtime.clone(), spec.id));
+                }
                 Outcome::Started(started.at)
             }
             Err(error @ (RuntimeError::Command { .. } | RuntimeError::Unsupported(_))) => {

@@ -82,5 +82,7 @@ pub fn spec(n: u8, image: ImageDigest, image_bytes: u64) -> AllocationSpec {
         seed_snapshot: None,
         snapshots: vec![],
         restore: None,
+        stop_seconds: None,
+        first_boot: false,
     }
 }

@@ -66,7 +66,7 @@ pub enum Command {
     /// Start stopped instances.
     Start(ManyArgs),
     /// Stop instances; their data is kept.
-    Stop(ManyArgs),
+    Stop(StopArgs),
     /// Stop and start instances.
     Restart(ManyArgs),
     /// Delete instances and their data.
@@ -184,6 +184,12 @@ pub struct LaunchArgs {
     /// Place it on this node only.
     #[arg(long)]
     pub node: Option<String>,
+    /// User data for the first start: for cloud-init, or a script that begins with #!; - is standard input.
+    #[arg(long, value_name = "FILE")]
+    pub user_data: Option<PathBuf>,
+    /// Let the public SSH keys of this file log in.
+    #[arg(long, value_name = "FILE")]
+    pub ssh_key: Vec<PathBuf>,
     /// Do not wait until it runs.
     #[arg(long)]
     pub no_wait: bool,
@@ -222,6 +228,17 @@ pub struct ManyArgs {
     /// Do not wait until it is done.
     #[arg(long)]
     pub no_wait: bool,
+}
+
+/// `stop`.
+#[derive(Args, Debug)]
+pub struct StopArgs {
+    /// Which.
+    #[command(flatten)]
+    pub many: ManyArgs,
+    /// Seconds an instance may take to end by itself before it is killed; 10 when absent.
+    #[arg(short, long = "timeout", value_name = "SECONDS")]
+    pub timeout_seconds: Option<u32>,
 }
 
 /// `exec`.
@@ -572,6 +589,7 @@ mod tests {
             "roost logs -f --tail 10 web",
             "roost ps -o yaml",
             "roost rm a b c",
+            "roost stop -t 60 web",
             "roost launch --from web/s1 copy",
             "roost rename web shop",
             "roost snapshot create web before-upgrade",

@@ -12,7 +12,7 @@ use roost_types::{
 };
 
 use crate::config::Config;
-use crate::row::{AllocationRow, Change, InstanceRow, Kind, NodeRow, Row};
+use crate::row::{AllocationRow, Change, FirstBootRow, InstanceRow, Kind, NodeRow, Row};
 
 /// Events kept for replay: 10,000 of about 300 bytes are 3 MB.
 pub const KEPT_EVENTS: usize = 10_000;
@@ -82,6 +82,7 @@ pub struct Cluster {
     pub(crate) instances: OrdMap<InstanceId, Arc<InstanceRow>>,
     pub(crate) instance_names: OrdMap<(Name, Name), InstanceId>,
     pub(crate) idempotency: OrdMap<String, InstanceId>,
+    pub(crate) first_boots: OrdMap<InstanceId, Arc<FirstBootRow>>,
     pub(crate) allocations: OrdMap<AllocationId, Arc<AllocationRow>>,
     pub(crate) on_node: OrdMap<NodeId, OrdSet<AllocationId>>,
     pub(crate) of_instance: OrdMap<InstanceId, OrdSet<AllocationId>>,
@@ -132,6 +133,7 @@ impl Cluster {
             instances: OrdMap::new(),
             instance_names: OrdMap::new(),
             idempotency: OrdMap::new(),
+            first_boots: OrdMap::new(),
             allocations: OrdMap::new(),
             on_node: OrdMap::new(),
             of_instance: OrdMap::new(),
@@ -188,6 +190,9 @@ impl Cluster {
                 self.nodes.insert(row.id, Arc::new(row.clone()));
             }
             Row::Instance(row) => self.put_instance(row),
+            Row::FirstBoot(row) => {
+                self.first_boots.insert(row.instance, Arc::new(row.clone()));
+            }
             Row::Allocation(row) => {
                 self.on_node.entry(row.node).or_default().insert(row.spec.id);
                 self.of_instance.entry(row.spec.instance).or_default().insert(row.spec.id);
@@ -286,6 +291,11 @@ impl Cluster {
                     if let Some((key, _)) = &row.idempotency {
                         self.idempotency.remove(key);
                     }
+                }
+            }
+            Kind::FirstBoot => {
+                if let Ok(id) = key.parse::<InstanceId>() {
+                    self.first_boots.remove(&id);
                 }
             }
             Kind::Allocation => {

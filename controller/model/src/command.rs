@@ -73,6 +73,8 @@ pub enum Command {
     StopInstance {
         /// Which.
         instance: String,
+        /// Seconds it may take; the default when absent.
+        timeout_seconds: Option<u32>,
     },
     /// Stop and start an instance.
     RestartInstance {

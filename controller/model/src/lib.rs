@@ -37,4 +37,4 @@ pub use cluster::{Cluster, HubLive, NodeLive};
 pub use command::{Command, Context, Idempotency, ProbeValues, Reply};
 pub use config::{Config, InstanceNetwork};
 pub use decide::{Decision, decide};
-pub use row::{AllocationRow, Change, InstanceRow, Kind, MetaRow, Move, NodeRow, Row, Source};
+pub use row::{AllocationRow, Change, FirstBootRow, InstanceRow, Kind, MetaRow, Move, NodeRow, Row, Source};

@@ -227,6 +227,8 @@ pub fn allocate(
         seed_snapshot: begin.map(|(_, snapshot)| snapshot),
         snapshots: after.map_or_else(Vec::new, |_| snapshots_to_carry(row)),
         restore: None,
+        stop_seconds: None,
+        first_boot: draft.cluster.first_boots.contains_key(&row.id),
     };
     let observed = AllocationReport {
         id,

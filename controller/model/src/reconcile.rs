@@ -73,10 +73,13 @@ pub fn open_operations(cluster: &Cluster, id: InstanceId) -> Vec<OperationId> {
 fn want(draft: &mut Draft, id: InstanceId, desired: AllocationDesired) {
     let Some(row) = draft.cluster.instances.get(&id).cloned() else { return };
     let Some(allocation) = row.allocation.and_then(|id| draft.cluster.allocations.get(&id)).cloned() else { return };
-    if allocation.spec.desired != desired || allocation.spec.epoch != row.epoch {
+    let stop_seconds = if desired == AllocationDesired::Stopped { row.stop_seconds } else { None };
+    let told = (allocation.spec.desired, allocation.spec.epoch, allocation.spec.stop_seconds);
+    if told != (desired, row.epoch, stop_seconds) {
         draft.edit_spec(allocation.spec.id, |allocation| {
             allocation.spec.desired = desired;
             allocation.spec.epoch = row.epoch;
+            allocation.spec.stop_seconds = stop_seconds;
         });
     }
 }
@@ -134,6 +137,9 @@ fn remove(draft: &mut Draft, row: &InstanceRow) {
     }
     snapshots::end_operations(draft, row);
     draft.delete(Kind::Instance, row.id.to_string());
+    if draft.cluster.first_boots.contains_key(&row.id) {
+        draft.delete(Kind::FirstBoot, row.id.to_string());
+    }
     draft.event(EventKind::InstanceDeleted, instance_subject(&row.name), format!("instance {} is gone", row.name));
     draft.make_room();
     for operation in open_operations(&draft.cluster, row.id) {

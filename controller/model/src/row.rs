@@ -9,9 +9,9 @@ use roost_types::rack::Limits;
 use roost_types::size::Resources;
 use roost_types::snapshot::RestoreWish;
 use roost_types::{
-    Alert, AllocationId, AllocationReport, AllocationSpec, Desired, Eligibility, Event, Image, ImageDigest, InstanceId,
-    Name, NodeId, NodeLossPolicy, Operation, OperationId, Placement, Publish, RestartPolicy, Size, Slot, Snapshot,
-    SnapshotId, Timestamp,
+    Alert, AllocationId, AllocationReport, AllocationSpec, Desired, Eligibility, Event, FirstBoot, Image, ImageDigest,
+    InstanceId, Name, NodeId, NodeLossPolicy, Operation, OperationId, Placement, Publish, RestartPolicy, Size, Slot,
+    Snapshot, SnapshotId, Timestamp,
 };
 use serde::{Deserialize, Serialize};
 
@@ -82,6 +82,9 @@ pub struct InstanceRow {
     /// that one comes back first.
     #[serde(default)]
     pub stranded: bool,
+    /// Seconds it may take to end, as the last stop said.
+    #[serde(default)]
+    pub stop_seconds: Option<u32>,
     /// Its snapshots, oldest first.
     #[serde(default)]
     pub snapshots: Vec<Snapshot>,
@@ -159,6 +162,15 @@ pub struct NodeRow {
     pub created_at: Timestamp,
 }
 
+/// What an instance is given for its first start; a row of its own, since the instance's is shown and often written.
+#[derive(Clone, PartialEq, Eq, Debug, Serialize, Deserialize)]
+pub struct FirstBootRow {
+    /// Whose.
+    pub instance: InstanceId,
+    /// What.
+    pub content: FirstBoot,
+}
+
 /// Counters of the whole cluster.
 #[derive(Clone, Copy, PartialEq, Eq, Debug, Default, Serialize, Deserialize)]
 pub struct MetaRow {
@@ -177,6 +189,8 @@ pub enum Kind {
     Node,
     /// [`InstanceRow`].
     Instance,
+    /// [`FirstBootRow`].
+    FirstBoot,
     /// [`AllocationRow`].
     Allocation,
     /// [`Operation`].
@@ -189,11 +203,12 @@ pub enum Kind {
 
 impl Kind {
     /// Every kind, in the order a load wants them.
-    pub const ALL: [Self; 8] = [
+    pub const ALL: [Self; 9] = [
         Self::Meta,
         Self::Image,
         Self::Node,
         Self::Instance,
+        Self::FirstBoot,
         Self::Allocation,
         Self::Operation,
         Self::Alert,
@@ -209,6 +224,7 @@ pub enum Row {
     Image(Image),
     Node(NodeRow),
     Instance(InstanceRow),
+    FirstBoot(FirstBootRow),
     Allocation(AllocationRow),
     Operation(Operation),
     Alert(Alert),
@@ -224,6 +240,7 @@ impl Row {
             Self::Image(_) => Kind::Image,
             Self::Node(_) => Kind::Node,
             Self::Instance(_) => Kind::Instance,
+            Self::FirstBoot(_) => Kind::FirstBoot,
             Self::Allocation(_) => Kind::Allocation,
             Self::Operation(_) => Kind::Operation,
             Self::Alert(_) => Kind::Alert,
@@ -239,6 +256,7 @@ impl Row {
             Self::Image(row) => row.digest.to_string(),
             Self::Node(row) => row.id.to_string(),
             Self::Instance(row) => row.id.to_string(),
+            Self::FirstBoot(row) => row.instance.to_string(),
             Self::Allocation(row) => row.spec.id.to_string(),
             Self::Operation(row) => row.id.to_string(),
             Self::Alert(row) => row.id.to_string(),
@@ -256,6 +274,7 @@ impl Row {
             Self::Image(row) => serde_json::to_string(row),
             Self::Node(row) => serde_json::to_string(row),
             Self::Instance(row) => serde_json::to_string(row),
+            Self::FirstBoot(row) => serde_json::to_string(row),
             Self::Allocation(row) => serde_json::to_string(row),
             Self::Operation(row) => serde_json::to_string(row),
             Self::Alert(row) => serde_json::to_string(row),
@@ -273,6 +292,7 @@ impl Row {
             Kind::Image => Self::Image(serde_json::from_str(body)?),
             Kind::Node => Self::Node(serde_json::from_str(body)?),
             Kind::Instance => Self::Instance(serde_json::from_str(body)?),
+            Kind::FirstBoot => Self::FirstBoot(serde_json::from_str(body)?),
             Kind::Allocation => Self::Allocation(serde_json::from_str(body)?),
             Kind::Operation => Self::Operation(serde_json::from_str(body)?),
             Kind::Alert => Self::Alert(serde_json::from_str(body)?),

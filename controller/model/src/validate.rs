@@ -1,5 +1,7 @@
 //! What a request must look like before anything is decided about it: every refusal names the field and the fix.
 
+mod first_boot;
+
 use std::collections::BTreeMap;
 
 use roost_scheduler::collide;
@@ -141,6 +143,7 @@ pub fn row(
         allocation: None,
         moving: None,
         stranded: false,
+        stop_seconds: None,
         snapshots: Vec::new(),
         restoring: None,
         source: None,
@@ -198,6 +201,7 @@ fn create(request: &CreateInstance) -> Result<(), Problem> {
         words(command)?;
     }
     environment(&request.env)?;
+    first_boot::check(request)?;
     ports(&request.publish)?;
     labels("labels", &request.labels)?;
     labels("constraints.labels", &request.constraints.labels)
@@ -272,6 +276,8 @@ pub fn shorten(text: &str) -> String {
 
 #[cfg(test)]
 mod tests {
+    use roost_types::UserData;
+
     use super::*;
 
     fn refused(edit: impl FnOnce(&mut CreateInstance)) -> (Code, String) {
@@ -319,6 +325,8 @@ mod tests {
             (refused(|r| drop(r.env.insert("A".into(), "x\ny".into()))), Code::InvalidField, "env.A"),
             (refused(|r| r.publish = vec![port("80:80"), port("80:81")]), Code::InvalidField, "publish[1]"),
             (refused(|r| drop(r.labels.insert(String::new(), "x".into()))), Code::InvalidField, "labels"),
+            (refused(|r| r.user_data = Some(UserData("x".repeat(65_537)))), Code::InvalidField, "user_data"),
+            (refused(|r| r.ssh_keys = vec!["ssh-dss AAAA".into()]), Code::InvalidField, "ssh_keys[0]"),
         ];
         for ((code, field), want_code, want_field) in cases {
             assert_eq!((code, field.as_str()), (want_code, want_field));

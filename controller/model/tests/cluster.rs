@@ -39,7 +39,7 @@ fn stop_start_restart_and_delete_each_end_when_the_node_says_so() {
     world.launch_named("web");
     world.run(1);
     for (command, state) in [
-        (Command::StopInstance { instance: "web".into() }, InstanceState::Stopped),
+        (Command::StopInstance { instance: "web".into(), timeout_seconds: None }, InstanceState::Stopped),
         (Command::StartInstance { instance: "web".into() }, InstanceState::Running),
         (Command::RestartInstance { instance: "web".into() }, InstanceState::Running),
     ] {
@@ -207,7 +207,7 @@ fn a_report_of_an_older_wish_or_of_a_foreign_allocation_is_dropped() {
     let node = world.node_of("web");
     let allocation = world.instance("web").allocation.unwrap();
     world.boards.get_mut(&node).unwrap().held = true;
-    world.must(Command::StopInstance { instance: "web".into() });
+    world.must(Command::StopInstance { instance: "web".into(), timeout_seconds: None });
     let report = |generation, state| AllocationReport {
         id: allocation,
         generation,
@@ -336,7 +336,7 @@ mod simulation {
                 request.node_loss = if *n % 2 == 0 { NodeLossPolicy::Keep } else { NodeLossPolicy::Replace };
                 world.launch(request).map(|_| Reply::Done)
             }
-            Act::Stop(n) => world.ask(Command::StopInstance { instance: instance(*n) }),
+            Act::Stop(n) => world.ask(Command::StopInstance { instance: instance(*n), timeout_seconds: None }),
             Act::Start(n) => world.ask(Command::StartInstance { instance: instance(*n) }),
             Act::Restart(n) => world.ask(Command::RestartInstance { instance: instance(*n) }),
             Act::Delete(n) => world.ask(Command::DeleteInstance { instance: instance(*n) }),

@@ -54,6 +54,9 @@ pub struct ExitStatus {
     pub at: Timestamp,
 }
 
+/// Seconds that an instance is given to end by itself, unless a stop says otherwise.
+pub const DEFAULT_STOP_SECONDS: u32 = 10;
+
 /// What the agent should make of an allocation. An allocation that is absent from the desired set is to be deleted.
 #[derive(Clone, Copy, PartialEq, Eq, Debug, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
@@ -118,6 +121,12 @@ pub struct AllocationSpec {
     /// Put its files back to those of a snapshot.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub restore: Option<RestoreWish>,
+    /// How long it may take to end when it is stopped, before it is killed; [`DEFAULT_STOP_SECONDS`] when absent.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub stop_seconds: Option<u32>,
+    /// There is user data or an SSH key for its first start, to be fetched before.
+    #[serde(default, skip_serializing_if = "std::ops::Not::not")]
+    pub first_boot: bool,
 }
 
 /// What the agent saw of an allocation.

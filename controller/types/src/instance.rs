@@ -8,6 +8,7 @@ use std::str::FromStr;
 use serde::{Deserialize, Deserializer, Serialize, Serializer, de};
 
 use crate::allocation::ExitStatus;
+use crate::first_boot::UserData;
 use crate::placement::Constraints;
 use crate::snapshot::SnapshotSource;
 use crate::{AllocationId, InstanceId, MemoryBytes, Name, Size, Timestamp};
@@ -222,6 +223,13 @@ pub struct CreateInstance {
     /// Project; `default` when absent.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub project: Option<String>,
+    /// For the first start: for cloud-init where the image has it, else a script that begins with `#!` and is run once;
+    /// at most 64 KiB, never shown. Needs the image's own init.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub user_data: Option<UserData>,
+    /// Public SSH keys that may log in, at most 64. Needs the image's own init.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub ssh_keys: Vec<String>,
 }
 
 impl CreateInstance {
@@ -244,8 +252,24 @@ impl CreateInstance {
             node_loss: NodeLossPolicy::default(),
             labels: BTreeMap::new(),
             project: None,
+            user_data: None,
+            ssh_keys: Vec::new(),
         }
     }
+}
+
+/// The longest time an instance may be given to end by itself: an hour.
+pub const MAX_STOP_SECONDS: u32 = 3_600;
+
+/// `POST /v1/instances/{i}/stop`.
+#[derive(Clone, Copy, PartialEq, Eq, Debug, Default, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+#[cfg_attr(feature = "openapi", derive(utoipa::ToSchema))]
+pub struct StopInstance {
+    /// Seconds that it may take to end by itself before it is killed, 0 to 3,600; 10 when absent. Said again while it is
+    /// being stopped, it can only bring the end forward.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub timeout_seconds: Option<u32>,
 }
 
 /// `PATCH /v1/instances/{i}`: only what is named changes.

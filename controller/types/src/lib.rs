@@ -8,6 +8,7 @@ pub mod alert;
 pub mod allocation;
 pub mod dev;
 pub mod event;
+pub mod first_boot;
 pub mod id;
 pub mod image;
 pub mod instance;
@@ -30,6 +31,7 @@ pub mod units;
 pub use alert::{Alert, AlertState, Severity};
 pub use allocation::{AllocationReport, AllocationSpec, AllocationState, ExitStatus};
 pub use event::{Event, EventKind};
+pub use first_boot::{FirstBoot, UserData};
 pub use id::{AlertId, AllocationId, EventId, InstanceId, NodeId, OperationId, SnapshotId, StreamId};
 pub use image::{Image, ImageDigest, ImageManifest};
 pub use instance::{

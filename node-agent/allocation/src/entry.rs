@@ -1,6 +1,8 @@
 //! One allocation: what is wished of it, what is seen of it, and what follows.
 
-use roost_types::allocation::AllocationDesired;
+use std::time::Duration;
+
+use roost_types::allocation::{AllocationDesired, DEFAULT_STOP_SECONDS};
 use roost_types::instance::RestartPolicy;
 use roost_types::snapshot::SnapshotOutcome;
 use roost_types::{
@@ -9,7 +11,7 @@ use roost_types::{
 
 use crate::backoff::{Backoff, STABLE_AFTER};
 use crate::snapshots::Snapshots;
-use crate::work::{FirewallInstance, STOP_GRACE, Seen, SeenState, Work};
+use crate::work::{FirewallInstance, Seen, SeenState, Work};
 
 /// What is known of the container.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
@@ -28,8 +30,14 @@ enum Container {
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 enum Ongoing {
     Layer,
-    Start { epoch: u64 },
-    Stop,
+    Start {
+        epoch: u64,
+    },
+    /// Asked so often, and so long is the shortest grace that was given. It is over when all have been answered.
+    Stop {
+        asked: u32,
+        grace: Duration,
+    },
     Delete,
     Snapshot(SnapshotId),
     DropSnapshot(SnapshotId),
@@ -41,7 +49,7 @@ impl Ongoing {
     const fn leaves_it_alone(self) -> bool {
         match self {
             Self::Snapshot(_) | Self::DropSnapshot(_) => true,
-            Self::Layer | Self::Start { .. } | Self::Stop | Self::Delete | Self::Restore(_) => false,
+            Self::Layer | Self::Start { .. } | Self::Stop { .. } | Self::Delete | Self::Restore(_) => false,
         }
     }
 }
@@ -195,6 +203,9 @@ impl Entry {
 
     /// The next piece of work, if one is due.
     pub(crate) fn next_work(&self, ready: &Ready, now: Timestamp) -> Option<Work> {
+        if let Some(Ongoing::Stop { grace, .. }) = self.ongoing {
+            return (self.grace() < grace).then_some(Work::Stop { id: self.id, grace: self.grace() });
+        }
         if self.ongoing.is_some() {
             return None;
         }
@@ -226,7 +237,16 @@ impl Entry {
 
     fn stop_if_running(&self) -> Option<Work> {
         let running = matches!(self.container, Container::Running { .. });
-        running.then_some(Work::Stop { id: self.id, grace: STOP_GRACE })
+        running.then_some(Work::Stop { id: self.id, grace: self.grace() })
+    }
+
+    /// How long it may take to end now.
+    fn grace(&self) -> Duration {
+        let seconds = self.spec.as_ref().and_then(|spec| spec.stop_seconds).unwrap_or(DEFAULT_STOP_SECONDS);
+        match self.desired() {
+            AllocationDesired::Deleted => Duration::ZERO,
+            AllocationDesired::Running | AllocationDesired::Stopped => Duration::from_secs(seconds.into()),
+        }
     }
 
     fn work_towards_running(&self, ready: &Ready) -> Option<Work> {
@@ -248,7 +268,10 @@ impl Entry {
         self.ongoing = match work {
             Work::FetchLayer(_) => Some(Ongoing::Layer),
             Work::Start(spec) => Some(Ongoing::Start { epoch: spec.epoch }),
-            Work::Stop { .. } => Some(Ongoing::Stop),
+            Work::Stop { grace, .. } => {
+                let asked = if let Some(Ongoing::Stop { asked, .. }) = self.ongoing { asked + 1 } else { 1 };
+                Some(Ongoing::Stop { asked, grace: *grace })
+            }
             Work::Delete { .. } => Some(Ongoing::Delete),
             Work::Snapshot { snapshot, .. } => Some(Ongoing::Snapshot(*snapshot)),
             Work::DropSnapshot { snapshot, .. } => Some(Ongoing::DropSnapshot(*snapshot)),
@@ -281,9 +304,10 @@ impl Entry {
             }
             Ongoing::DropSnapshot(id) => self.snapshots.dropped(id),
             Ongoing::Restore(number) => self.snapshots.restored(number, None),
-            Ongoing::Stop => {
+            Ongoing::Stop { asked, grace } => {
                 self.container = Container::Exited;
                 self.backoff.reset();
+                self.ongoing = (asked > 1).then_some(Ongoing::Stop { asked: asked - 1, grace });
             }
             Ongoing::Delete => {
                 self.container = Container::Absent;
@@ -314,7 +338,10 @@ impl Entry {
             Ongoing::Snapshot(id) => self.snapshots.made(id, SnapshotOutcome::Failed(reason)),
             Ongoing::DropSnapshot(_) => self.snapshots.drop_failed(now),
             Ongoing::Restore(number) => self.snapshots.restored(number, Some(reason)),
-            Ongoing::Layer | Ongoing::Start { .. } | Ongoing::Stop | Ongoing::Delete => {
+            Ongoing::Stop { asked: asked @ 2.., grace } => {
+                self.ongoing = Some(Ongoing::Stop { asked: asked - 1, grace })
+            }
+            Ongoing::Layer | Ongoing::Start { .. } | Ongoing::Stop { .. } | Ongoing::Delete => {
                 self.backoff.fail(now);
                 self.trouble = reason;
             }
@@ -436,7 +463,7 @@ impl Entry {
     fn state_towards_running(&self, spec: &AllocationSpec, ready: &Ready) -> (AllocationState, String) {
         let trouble = if self.trouble.is_empty() { &ready.trouble } else { &self.trouble };
         match (&self.halt, self.container, self.changing()) {
-            (_, _, Some(Ongoing::Stop | Ongoing::Delete | Ongoing::Restore(_))) => {
+            (_, _, Some(Ongoing::Stop { .. } | Ongoing::Delete | Ongoing::Restore(_))) => {
                 (AllocationState::Stopping, self.trouble.clone())
             }
             (Some(Halt::Completed), ..) => (AllocationState::Stopped, "exited with code 0".to_owned()),

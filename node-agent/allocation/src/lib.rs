@@ -40,4 +40,4 @@ mod work;
 
 pub use backoff::{BACKOFF_FIRST, BACKOFF_LONGEST, STABLE_AFTER};
 pub use machine::{Changes, Machine, Plan};
-pub use work::{Action, FirewallInstance, FirewallPlan, Observation, Outcome, STOP_GRACE, Seen, SeenState, Work};
+pub use work::{Action, FirewallInstance, FirewallPlan, Observation, Outcome, Seen, SeenState, Work};

@@ -8,9 +8,6 @@ use roost_types::snapshot::RestoreWish;
 use roost_types::sync::NodeNetwork;
 use roost_types::{AllocationId, AllocationSpec, ExitStatus, ImageDigest, MemoryBytes, SnapshotId, Timestamp};
 
-/// How long a container is given to end by itself before it is killed.
-pub const STOP_GRACE: Duration = Duration::from_secs(10);
-
 /// One piece of work, to be answered once by [`Observation::Completed`] with the same `op`.
 #[derive(Clone, PartialEq, Eq, Debug)]
 pub struct Action {

@@ -16,6 +16,10 @@ use roost_types::{AllocationId, AllocationSpec, ExitStatus, Timestamp};
 use serde::{Deserialize, Serialize};
 use tokio::sync::mpsc;
 
+/// Beside an allocation's layer: what is written into the container before its first start, as JSON of a
+/// [`roost_types::FirstBoot`]. Must be there when a spec with `first_boot` is started for the first time.
+pub const FIRST_BOOT_FILE: &str = "first-boot.json";
+
 /// What a runtime says of one container.
 #[derive(Clone, PartialEq, Eq, Debug, Serialize, Deserialize)]
 pub struct ContainerStatus {

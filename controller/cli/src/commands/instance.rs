@@ -1,6 +1,7 @@
 //! Instances: `list`, `info`, `start`, `stop`, `restart`, `delete`, `move`.
 
 use reqwest::Method;
+use roost_types::instance::StopInstance;
 use roost_types::{Instance, Operation};
 use serde::Serialize;
 
@@ -17,7 +18,10 @@ pub enum Verb {
     /// Start.
     Start,
     /// Stop.
-    Stop,
+    Stop {
+        /// Seconds it may take.
+        timeout_seconds: Option<u32>,
+    },
     /// Stop and start.
     Restart,
     /// Delete.
@@ -28,16 +32,23 @@ impl Verb {
     fn doing(self) -> &'static str {
         match self {
             Self::Start => "starting",
-            Self::Stop => "stopping",
+            Self::Stop { .. } => "stopping",
             Self::Restart => "restarting",
             Self::Delete => "deleting",
+        }
+    }
+
+    fn body(self) -> Option<StopInstance> {
+        match self {
+            Self::Stop { timeout_seconds: Some(seconds) } => Some(StopInstance { timeout_seconds: Some(seconds) }),
+            Self::Stop { timeout_seconds: None } | Self::Start | Self::Restart | Self::Delete => None,
         }
     }
 
     fn request(self, path: &str) -> (Method, String) {
         match self {
             Self::Start => (Method::POST, format!("{path}/start")),
-            Self::Stop => (Method::POST, format!("{path}/stop")),
+            Self::Stop { .. } => (Method::POST, format!("{path}/stop")),
             Self::Restart => (Method::POST, format!("{path}/restart")),
             Self::Delete => (Method::DELETE, path.to_owned()),
         }
@@ -139,7 +150,7 @@ pub async fn change_many(client: &Client, style: Style, verb: Verb, args: ManyAr
 
 async fn change_one(client: &Client, style: Style, verb: Verb, instance: &str, wait: bool) -> Result<(), CliError> {
     let (method, path) = verb.request(&format!("/v1/instances/{}", segment(instance)));
-    match client.act(method, &path).await? {
+    match client.act_with(method, &path, verb.body().as_ref()).await? {
         Some(operation) if wait => {
             finish(client, style, operation, &format!("{} {instance}", verb.doing())).await.map(drop)
         }

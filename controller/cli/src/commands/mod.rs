@@ -45,7 +45,10 @@ pub fn run(cli: Cli) -> Result<ExitCode, CliError> {
             Command::List { filter } => instance::list(&client()?, style, filter.as_deref()).await,
             Command::Info { instance } => instance::info(&client()?, style, &instance).await,
             Command::Start(args) => instance::change_many(&client()?, style, instance::Verb::Start, args).await,
-            Command::Stop(args) => instance::change_many(&client()?, style, instance::Verb::Stop, args).await,
+            Command::Stop(args) => {
+                let verb = instance::Verb::Stop { timeout_seconds: args.timeout_seconds };
+                instance::change_many(&client()?, style, verb, args.many).await
+            }
             Command::Restart(args) => instance::change_many(&client()?, style, instance::Verb::Restart, args).await,
             Command::Delete(args) => instance::change_many(&client()?, style, instance::Verb::Delete, args).await,
             Command::Move { instance, to, no_wait } => {

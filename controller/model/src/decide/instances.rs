@@ -1,11 +1,11 @@
 //! What users ask of instances. Each verb changes the wish and opens an operation; `reconcile` does the rest.
 
-use roost_types::instance::{CreateInstance, PatchInstance};
-use roost_types::{Code, Desired, EventKind, InstanceId, Name, OperationId, OperationKind, Problem};
+use roost_types::instance::{CreateInstance, MAX_STOP_SECONDS, PatchInstance};
+use roost_types::{Code, Desired, EventKind, FirstBoot, InstanceId, Name, OperationId, OperationKind, Problem};
 
 use crate::command::{Idempotency, Reply};
 use crate::draft::Draft;
-use crate::row::{InstanceRow, Row};
+use crate::row::{FirstBootRow, InstanceRow, Row};
 use crate::{place, reconcile, validate};
 
 pub fn create(
@@ -39,6 +39,10 @@ pub fn create(
     };
     let subject = subject(&row.name);
     draft.put(Row::Instance(row));
+    let content = FirstBoot { user_data: request.user_data.clone(), ssh_keys: request.ssh_keys.clone() };
+    if !content.is_empty() {
+        draft.put(Row::FirstBoot(FirstBootRow { instance: id, content }));
+    }
     draft.event(EventKind::InstanceCreated, subject, message);
     reconcile::instance(draft, id);
     Ok(Reply::Instance { instance: id, operation })
@@ -186,9 +190,16 @@ pub fn start(draft: &mut Draft, reference: &str) -> Result<Reply, Problem> {
     Ok(Reply::Instance { instance, operation })
 }
 
-pub fn stop(draft: &mut Draft, reference: &str) -> Result<Reply, Problem> {
+pub fn stop(draft: &mut Draft, reference: &str, timeout_seconds: Option<u32>) -> Result<Reply, Problem> {
     let row = find(draft, reference)?;
-    let (instance, operation) = wish(draft, &row, OperationKind::InstanceStop, |row| row.desired = Desired::Stopped);
+    if let Some(seconds) = timeout_seconds.filter(|seconds| *seconds > MAX_STOP_SECONDS) {
+        let detail = format!("{seconds} is not 0 to {MAX_STOP_SECONDS} seconds");
+        return Err(Problem::new(Code::InvalidField, detail).field("timeout_seconds"));
+    }
+    let (instance, operation) = wish(draft, &row, OperationKind::InstanceStop, |row| {
+        row.desired = Desired::Stopped;
+        row.stop_seconds = timeout_seconds;
+    });
     Ok(Reply::Instance { instance, operation })
 }
 

@@ -54,7 +54,7 @@ fn execute(draft: &mut Draft, command: &Command) -> Result<Reply, Problem> {
         Command::CreateInstance { request, idempotency } => instances::create(draft, request, idempotency.as_ref()),
         Command::PatchInstance { instance, patch, if_match } => instances::patch(draft, instance, patch, *if_match),
         Command::StartInstance { instance } => instances::start(draft, instance),
-        Command::StopInstance { instance } => instances::stop(draft, instance),
+        Command::StopInstance { instance, timeout_seconds } => instances::stop(draft, instance, *timeout_seconds),
         Command::RestartInstance { instance } => instances::restart(draft, instance),
         Command::DeleteInstance { instance } => instances::delete(draft, instance),
         Command::MoveInstance { instance, to } => instances::move_to(draft, instance, to.as_deref()),

@@ -142,7 +142,7 @@ fn a_restore_stops_puts_back_once_and_starts_again() {
     assert_eq!((web.state, web.desired), (InstanceState::Running, Desired::Running));
     assert_eq!(world.boards[&node].restored.len(), 1);
 
-    world.must(Command::StopInstance { instance: "web".into() });
+    world.must(Command::StopInstance { instance: "web".into(), timeout_seconds: None });
     world.run(1);
     let operation = restore(&mut world, "web", "s1");
     world.run(1);
@@ -236,4 +236,48 @@ fn a_node_that_does_not_answer_is_asked_for_no_snapshot() {
     let problem = world.ask(Command::CreateSnapshot { instance: "web".into(), name: None }).unwrap_err();
     assert_eq!(problem.code, Code::NodeUnreachable);
     assert!(snapshots(&world, "web").is_empty());
+}
+
+#[test]
+fn a_stop_says_how_long_it_may_take_and_the_next_one_anew() {
+    let mut world = World::new(39);
+    world.launch_named("web");
+    world.run(1);
+    let told = |world: &World| {
+        let allocation = world.instance("web").allocation.unwrap();
+        world.cluster.allocation(allocation).unwrap().spec.stop_seconds
+    };
+    let stop = |timeout_seconds| Command::StopInstance { instance: "web".into(), timeout_seconds };
+    let problem = world.ask(stop(Some(3_601))).unwrap_err();
+    assert_eq!((problem.code, problem.field.as_deref()), (Code::InvalidField, Some("timeout_seconds")));
+    world.must(stop(Some(300)));
+    assert_eq!(told(&world), Some(300));
+    world.must(stop(Some(0)));
+    assert_eq!(told(&world), Some(0));
+    world.run(1);
+    world.must(Command::StartInstance { instance: "web".into() });
+    world.run(1);
+    world.must(stop(None));
+    assert_eq!(told(&world), None);
+}
+
+#[test]
+fn user_data_is_kept_apart_and_goes_with_its_instance() {
+    let mut world = World::new(40);
+    let mut request = CreateInstance { name: Some("web".into()), ..CreateInstance::of_image("busybox") };
+    request.user_data = Some(roost_types::UserData("#!/bin/sh\necho secret\n".into()));
+    world.launch(request).unwrap();
+    world.launch_named("plain");
+    let first_boot = |world: &World, name: &str| {
+        let allocation = world.instance(name).allocation.unwrap();
+        world.cluster.allocation(allocation).unwrap().spec.first_boot
+    };
+    assert!(first_boot(&world, "web") && !first_boot(&world, "plain"));
+    let web = world.instance("web");
+    assert!(world.cluster.first_boot(web.id).is_some());
+    assert!(!serde_json::to_string(&web).unwrap().contains("secret"));
+    assert!(world.cluster.events_after(0, usize::MAX).iter().all(|event| !event.message.contains("secret")));
+    world.must(Command::DeleteInstance { instance: "web".into() });
+    world.run(1);
+    assert!(world.cluster.first_boot(web.id).is_none());
 }

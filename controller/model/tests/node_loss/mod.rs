@@ -141,7 +141,9 @@ fn a_stranded_instance_is_stopped_at_once_and_starts_where_its_files_are() {
     pinned(&mut world, "db", "n03");
     let (before, node) = (world.instance("db").allocation, world.node_of("db"));
     cut(&mut world, node);
-    let Reply::Instance { operation, .. } = world.must(Command::StopInstance { instance: "db".into() }) else {
+    let Reply::Instance { operation, .. } =
+        world.must(Command::StopInstance { instance: "db".into(), timeout_seconds: None })
+    else {
         panic!()
     };
     assert_eq!(world.operation(operation).status, OperationStatus::Succeeded);

@@ -304,3 +304,34 @@ fn reports_carry_the_generation_of_the_spec_and_are_not_repeated() {
     bench.want(vec![AllocationSpec { generation: 42, ..spec(1, RestartPolicy::Always) }]);
     assert_eq!(bench.machine.take_changes().reports[0].generation, 42, "a new generation is acknowledged");
 }
+
+#[test]
+fn a_stop_may_be_made_shorter_while_it_is_under_way() {
+    let mut bench = Bench::holding_the_image();
+    bench.want(vec![spec(1, RestartPolicy::Always)]);
+    bench.settle();
+    let stop = |seconds| AllocationSpec {
+        desired: AllocationDesired::Stopped,
+        stop_seconds: Some(seconds),
+        ..spec(1, RestartPolicy::Always)
+    };
+    let graces = |actions: &[Action]| -> Vec<u64> {
+        let grace =
+            |action: &Action| if let Work::Stop { grace, .. } = action.work { Some(grace.as_secs()) } else { None };
+        actions.iter().filter_map(grace).collect()
+    };
+    bench.want(vec![stop(600)]);
+    let first = bench.plan();
+    assert_eq!(graces(&first), [600]);
+    bench.want(vec![stop(900)]);
+    assert!(graces(&bench.plan()).is_empty(), "it can only be brought forward");
+    bench.want(vec![stop(0)]);
+    let second = bench.plan();
+    assert_eq!(graces(&second), [0]);
+    bench.want(vec![AllocationSpec { epoch: 2, ..spec(1, RestartPolicy::Always) }]);
+    bench.answer(op_of(&second, "stop"), Outcome::Done);
+    assert!(bench.plan().iter().all(|action| kind(&action.work) != "start"), "one stop has not been answered");
+    bench.answer(op_of(&first, "stop"), Outcome::Done);
+    assert!(bench.settle().contains(&"start"));
+    assert_eq!(bench.state().0, AllocationState::Running);
+}

@@ -49,6 +49,8 @@ pub(crate) fn spec(n: u8, restart: RestartPolicy) -> AllocationSpec {
         seed_snapshot: None,
         snapshots: vec![],
         restore: None,
+        stop_seconds: None,
+        first_boot: false,
     }
 }
 
