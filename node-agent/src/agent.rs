@@ -136,7 +136,9 @@ impl<R: Runtime> Agent<R> {
             Streams { runtime: runtime.clone(), controller: controller.clone(), layer_dir: layer_dir.clone() };
         let held = images.held()?;
         let executor = Executor::new(runtime, (images, firewall), controller, layer_dir, observations);
-        let machine = adopt(stored, held, executor.look().await?);
+        let seen = executor.look().await?;
+        executor.sweep(&seen);
+        let machine = adopt(stored, held, seen);
         Ok(Self {
             config,
             cgroup,

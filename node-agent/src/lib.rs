@@ -8,7 +8,8 @@
 //! | the loop that ties it together | [`agent`] |
 //! | the conversation with the controller | [`sync`], [`outbox`] |
 //! | doing planned work | [`executor`] |
-//! | images, layers | [`images`], [`layers`] |
+//! | images, layers, snapshots | [`images`], [`layers`] |
+//! | user data | `first_boot` |
 //! | published ports, isolation | [`firewall`] |
 //! | exec, logs | [`streams`] |
 //! | containers | [`runtime`] |
@@ -23,6 +24,7 @@ pub mod controller;
 pub mod executor;
 pub mod facts;
 pub mod firewall;
+mod first_boot;
 pub mod images;
 pub mod layers;
 mod node;

@@ -28,6 +28,7 @@ use tokio_tungstenite::{WebSocketStream, client_async_with_config};
 
 use crate::clock::chain;
 use crate::controller::{Controller, HttpError};
+use crate::layers;
 use crate::runtime::{Runtime, RuntimeError};
 
 /// How long the controller may take to accept the WebSocket.
@@ -142,7 +143,11 @@ async fn serve_once<R: Runtime>(streams: &Streams<R>, request: StreamRequest) ->
             exec::serve(&*streams.runtime, &mut socket, id, exec::Wish { command, env, tty, stdin }).await
         }
         StreamKind::Logs { follow, tail } => logs::serve(&*streams.runtime, &mut socket, id, (follow, tail)).await,
-        StreamKind::ExportLayer => layer::serve(&mut socket, (streams.layer_dir)(id)).await,
+        StreamKind::ExportLayer { snapshot } => {
+            let layer = (streams.layer_dir)(id);
+            let dir = snapshot.map_or_else(|| layer.clone(), |snapshot| layers::snapshots::files(&layer, snapshot));
+            layer::serve(&mut socket, dir).await
+        }
     };
     let end = match result {
         Ok(end) => end,

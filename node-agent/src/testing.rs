@@ -46,6 +46,8 @@ pub fn report(n: u8, state: AllocationState) -> AllocationReport {
         started_at: None,
         exit: None,
         strain: Strain::default(),
+        snapshots: vec![],
+        restore: None,
     }
 }
 
@@ -78,5 +80,10 @@ pub fn spec(n: u8, image: ImageDigest, image_bytes: u64) -> AllocationSpec {
         publish: vec![],
         restart: RestartPolicy::OnFailure,
         seed_from: None,
+        seed_snapshot: None,
+        snapshots: vec![],
+        restore: None,
+        stop_seconds: None,
+        first_boot: false,
     }
 }

@@ -5,7 +5,7 @@ use std::path::PathBuf;
 
 use clap::{Args, Parser, Subcommand, ValueEnum};
 use clap_complete::Shell;
-use roost_types::{Name, PowerAction, Publish, RestartPolicy, Size};
+use roost_types::{Name, PowerAction, Publish, RestartPolicy, Size, SnapshotSource};
 
 use crate::output::{Format, Style};
 
@@ -66,12 +66,22 @@ pub enum Command {
     /// Start stopped instances.
     Start(ManyArgs),
     /// Stop instances; their data is kept.
-    Stop(ManyArgs),
+    Stop(StopArgs),
     /// Stop and start instances.
     Restart(ManyArgs),
     /// Delete instances and their data.
     #[command(visible_alias = "rm")]
     Delete(ManyArgs),
+    /// Give an instance another name.
+    Rename {
+        /// Name or id.
+        instance: String,
+        /// The new name.
+        new: String,
+    },
+    /// The files of an instance as they were at one moment.
+    #[command(subcommand)]
+    Snapshot(SnapshotCommand),
     /// Run a command in an instance.
     Exec(ExecArgs),
     /// Show what an instance's first process wrote.
@@ -143,10 +153,15 @@ pub enum Command {
 /// `launch`.
 #[derive(Args, Debug)]
 pub struct LaunchArgs {
-    /// Image: an alias or digest.
-    pub image: String,
+    /// Image: an alias or digest. With --from, the new instance's name.
+    #[arg(required_unless_present = "from")]
+    pub image: Option<String>,
     /// Name; made from the image's when absent.
+    #[arg(conflicts_with = "from")]
     pub name: Option<String>,
+    /// Begin with the files, image, size, command and environment of a snapshot.
+    #[arg(long, value_name = "NAME/SNAPSHOT", value_parser = parse_source)]
+    pub from: Option<SnapshotSource>,
     /// Named amount of cpu and memory.
     #[arg(long, conflicts_with_all = ["cpu_millis", "memory"])]
     pub size: Option<Size>,
@@ -174,6 +189,12 @@ pub struct LaunchArgs {
     /// Place it on this node only.
     #[arg(long)]
     pub node: Option<String>,
+    /// User data for the first start: for cloud-init, or a script that begins with #!; - is standard input.
+    #[arg(long, value_name = "FILE")]
+    pub user_data: Option<PathBuf>,
+    /// Let the public SSH keys of this file log in.
+    #[arg(long, value_name = "FILE")]
+    pub ssh_key: Vec<PathBuf>,
     /// Do not wait until it runs.
     #[arg(long)]
     pub no_wait: bool,
@@ -234,6 +255,17 @@ pub struct ManyArgs {
     pub no_wait: bool,
 }
 
+/// `stop`.
+#[derive(Args, Debug)]
+pub struct StopArgs {
+    /// Which.
+    #[command(flatten)]
+    pub many: ManyArgs,
+    /// Seconds an instance may take to end by itself before it is killed; 10 when absent.
+    #[arg(short, long = "timeout", value_name = "SECONDS")]
+    pub timeout_seconds: Option<u32>,
+}
+
 /// `exec`.
 #[derive(Args, Debug)]
 pub struct ExecArgs {
@@ -248,6 +280,48 @@ pub struct ExecArgs {
     /// Command and arguments.
     #[arg(last = true, required = true, value_name = "COMMAND")]
     pub command: Vec<String>,
+}
+
+/// `snapshot …`.
+#[derive(Subcommand, Debug)]
+pub enum SnapshotCommand {
+    /// Keep the files of an instance as they are now; one that runs is paused meanwhile.
+    Create {
+        /// Name or id of the instance.
+        instance: String,
+        /// Name of the snapshot; s1, s2 and so on when absent.
+        name: Option<String>,
+        /// Do not wait until it is made.
+        #[arg(long)]
+        no_wait: bool,
+    },
+    /// List the snapshots of an instance.
+    #[command(visible_alias = "ls")]
+    List {
+        /// Name or id of the instance.
+        instance: String,
+    },
+    /// Put the files of an instance back to those of a snapshot; one that runs is stopped before and started after.
+    Restore {
+        /// Name or id of the instance.
+        instance: String,
+        /// Name or id of the snapshot.
+        snapshot: String,
+        /// Do not wait until it is done.
+        #[arg(long)]
+        no_wait: bool,
+    },
+    /// Delete a snapshot.
+    #[command(visible_alias = "rm")]
+    Delete {
+        /// Name or id of the instance.
+        instance: String,
+        /// Name or id of the snapshot.
+        snapshot: String,
+        /// Do not wait until nothing of it is left.
+        #[arg(long)]
+        no_wait: bool,
+    },
 }
 
 /// `node …`.
@@ -447,6 +521,16 @@ fn parse_pair(text: &str) -> Result<(String, String), String> {
     }
 }
 
+/// `NAME/SNAPSHOT`.
+fn parse_source(text: &str) -> Result<SnapshotSource, String> {
+    match text.split_once('/') {
+        Some((instance, snapshot)) if !instance.is_empty() && !snapshot.is_empty() => {
+            Ok(SnapshotSource { instance: instance.to_owned(), snapshot: snapshot.to_owned() })
+        }
+        _ => Err(format!("'{text}' is not NAME/SNAPSHOT")),
+    }
+}
+
 /// Bytes with an optional binary unit: `96M`, `1G`, `512MiB`, `1048576`.
 fn parse_bytes(text: &str) -> Result<u64, String> {
     let digits = text.bytes().take_while(u8::is_ascii_digit).count();
@@ -483,8 +567,8 @@ mod tests {
             parse("roost launch busybox web --size nano --publish 18080:80 --env A=b=c -- httpd -f -p 80").unwrap();
         let Command::Launch(launch) = cli.command else { panic!("not launch") };
         assert_eq!(
-            (launch.image.as_str(), launch.name.as_deref(), launch.size),
-            ("busybox", Some("web"), Some(Size::Nano))
+            (launch.image.as_deref(), launch.name.as_deref(), launch.size),
+            (Some("busybox"), Some("web"), Some(Size::Nano))
         );
         assert_eq!(launch.publish, ["18080:80".parse().unwrap()]);
         assert_eq!(launch.env, [("A".to_owned(), "b=c".to_owned())]);
@@ -500,6 +584,10 @@ mod tests {
             "roost launch busybox --cpu-millis 100",
             "roost launch busybox --publish 80",
             "roost launch busybox --env NOVALUE",
+            "roost launch --from web",
+            "roost launch --from web/s1 one two",
+            "roost rename web",
+            "roost snapshot create",
             "roost exec web",
             "roost stop",
             "roost dev --rack 0",
@@ -526,6 +614,11 @@ mod tests {
             "roost logs -f --tail 10 web",
             "roost ps -o yaml",
             "roost rm a b c",
+            "roost stop -t 60 web",
+            "roost launch --from web/s1 copy",
+            "roost rename web shop",
+            "roost snapshot create web before-upgrade",
+            "roost snapshot ls web",
             "roost completions bash",
         ] {
             assert!(parse(line).is_ok(), "{line}");

@@ -3,8 +3,8 @@
 use std::sync::Arc;
 
 use roost_types::{
-    AlertId, AllocationId, AllocationSpec, Event, EventKind, InstanceId, NodeId, Operation, OperationId, OperationKind,
-    OperationStatus, Problem, Timestamp, operation::Progress,
+    AlertId, AllocationId, Event, EventKind, InstanceId, NodeId, Operation, OperationId, OperationKind,
+    OperationStatus, Problem, SnapshotId, Timestamp, operation::Progress,
 };
 
 use crate::cluster::{Cluster, KEPT_OPERATIONS, NodeLive};
@@ -49,6 +49,11 @@ impl Draft {
     pub(crate) fn allocation_id(&mut self) -> AllocationId {
         let (ms, random) = self.id_parts();
         AllocationId::mint(ms, random)
+    }
+
+    pub(crate) fn snapshot_id(&mut self) -> SnapshotId {
+        let (ms, random) = self.id_parts();
+        SnapshotId::mint(ms, random)
     }
 
     pub(crate) fn node_id(&mut self) -> NodeId {
@@ -105,23 +110,16 @@ impl Draft {
     pub(crate) fn edit_spec(&mut self, id: AllocationId, edit: impl FnOnce(&mut AllocationRow)) {
         let Some(row) = self.cluster.allocations.get(&id) else { return };
         let mut row = AllocationRow::clone(row);
+        let wish = |row: &AllocationRow| (row.spec.desired, row.spec.epoch, row.spec.restore);
+        let before = wish(&row);
         edit(&mut row);
         row.spec.generation = self.next_revision();
+        if wish(&row) != before || row.wish_generation.is_none() {
+            row.wish_generation = Some(row.spec.generation);
+        }
         let node = row.node;
         self.put(Row::Allocation(row));
         self.touch_node(node);
-    }
-
-    /// As [`Self::edit_spec`], for what changes nothing of the allocation's fate: what was seen of it holds on.
-    pub(crate) fn edit_settings(&mut self, id: AllocationId, edit: impl FnOnce(&mut AllocationSpec)) {
-        let Some(before) = self.cluster.allocations.get(&id) else { return };
-        let acted = before.observed.generation >= before.spec.generation;
-        self.edit_spec(id, |row| edit(&mut row.spec));
-        if let Some(row) = self.cluster.allocations.get(&id).filter(|_| acted) {
-            let mut row = AllocationRow::clone(row);
-            row.observed.generation = row.spec.generation;
-            self.put(Row::Allocation(row));
-        }
     }
 
     /// Gives the node's desired set a new generation, so that its agent is sent it.

@@ -7,14 +7,15 @@ use roost_thermal::Monitoring;
 use roost_types::allocation::{AllocationDesired, Strain};
 use roost_types::node::Amounts;
 use roost_types::placement::Filter;
+use roost_types::snapshot::SnapshotWish;
 use roost_types::{
     AllocationId, AllocationReport, AllocationSpec, AllocationState, Code, MemoryBytes, NodeId, NodeStatus, NodeUse,
-    Placement, Problem, Timestamp,
+    Placement, Problem, SnapshotId, SnapshotState, Timestamp,
 };
 
 use crate::cluster::Cluster;
 use crate::draft::Draft;
-use crate::row::{AllocationRow, InstanceRow, NodeRow, Row};
+use crate::row::{AllocationRow, InstanceRow, NodeRow, Row, Source};
 
 /// Host ids of an instance: 65,536, by its number in the node's network, so no two on a node overlap.
 const IDS_PER_INSTANCE: u32 = 65_536;
@@ -31,8 +32,19 @@ pub fn choose(
     let Some(request) = request(cluster, row, leaving) else {
         return nowhere(now, format!("image {} is not in the store any more", row.image));
     };
+    if row.source.is_some() && source(cluster, row).is_none() {
+        return nowhere(now, "the snapshot it was to begin with is not there any more".to_owned());
+    }
     let nodes = candidates(cluster, row);
     schedule(&nodes, &request, now)
+}
+
+/// The allocation that has the snapshot the instance is to begin with.
+fn source(cluster: &Cluster, row: &InstanceRow) -> Option<(AllocationId, SnapshotId)> {
+    let Source { instance, snapshot } = row.source?;
+    let owner = cluster.instances.get(&instance)?;
+    let ready = owner.snapshots.iter().any(|own| own.id == snapshot && own.state == SnapshotState::Ready);
+    owner.allocation.filter(|_| ready).map(|allocation| (allocation, snapshot))
 }
 
 fn nowhere(now: Timestamp, message: String) -> Placement {
@@ -204,6 +216,7 @@ pub fn allocate(
     let taken: Vec<_> = draft.cluster.allocations_on(node).map(|other| other.spec.address).collect();
     let host = network.hosts().find(|host| !taken.contains(&network.address(node_row.network_index, *host)))?;
     let command = row.command.clone().or_else(|| image.init.clone().map(|init| vec![init]))?;
+    let begin = if after.is_some() { None } else { source(&draft.cluster, row) };
     let id = draft.allocation_id();
     let generation = draft.next_revision();
     let spec = AllocationSpec {
@@ -225,7 +238,12 @@ pub fn allocate(
         uid_base: host * IDS_PER_INSTANCE,
         publish: row.publish.clone(),
         restart: row.restart,
-        seed_from: after,
+        seed_from: after.or(begin.map(|(allocation, _)| allocation)),
+        seed_snapshot: begin.map(|(_, snapshot)| snapshot),
+        snapshots: after.map_or_else(Vec::new, |_| snapshots_to_carry(row)),
+        restore: None,
+        stop_seconds: None,
+        first_boot: draft.cluster.first_boots.contains_key(&row.id),
     };
     let observed = AllocationReport {
         id,
@@ -236,10 +254,24 @@ pub fn allocate(
         started_at: None,
         exit: None,
         strain: Strain::default(),
+        snapshots: Vec::new(),
+        restore: None,
     };
-    draft.put(Row::Allocation(AllocationRow { spec, node, held: after.is_some(), observed, created_at: draft.now }));
+    draft.put(Row::Allocation(AllocationRow {
+        spec,
+        node,
+        held: after.is_some(),
+        observed,
+        wish_generation: Some(generation),
+        created_at: draft.now,
+    }));
     if after.is_none() {
         draft.touch_node(node);
     }
     Some(id)
+}
+
+fn snapshots_to_carry(row: &InstanceRow) -> Vec<SnapshotWish> {
+    let ready = row.snapshots.iter().filter(|snapshot| snapshot.state == SnapshotState::Ready);
+    ready.map(|snapshot| SnapshotWish { id: snapshot.id, make: false }).collect()
 }

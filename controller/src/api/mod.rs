@@ -23,6 +23,7 @@ mod rack;
 pub mod router;
 mod service;
 mod session;
+mod snapshots;
 mod wait;
 
 pub use openapi::document;

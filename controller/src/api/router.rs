@@ -16,7 +16,7 @@ use super::openapi::Document;
 use super::problem::no_such_method;
 use super::{
     alerts, dashboard, dev, events, exec, images, instances, logs, metrics, nodes, operations, placements, rack,
-    service, session,
+    service, session, snapshots,
 };
 use crate::state::App;
 
@@ -30,6 +30,9 @@ pub(super) fn for_users() -> OpenApiRouter<Arc<App>> {
         .routes(routes!(instances::stop))
         .routes(routes!(instances::restart))
         .routes(routes!(instances::relocate))
+        .routes(routes!(snapshots::list, snapshots::create))
+        .routes(routes!(snapshots::delete))
+        .routes(routes!(snapshots::restore))
         .routes(routes!(placements::of_instance))
         .routes(routes!(exec::exec))
         .routes(routes!(logs::logs))

@@ -31,8 +31,18 @@ pub enum EventKind {
     InstanceMoved,
     /// Settings of an instance changed.
     InstanceUpdated,
+    /// An instance has a new name.
+    InstanceRenamed,
     /// Nothing of the instance is left.
     InstanceDeleted,
+    /// A snapshot of an instance is whole.
+    SnapshotCreated,
+    /// A snapshot of an instance could not be made, or was lost with its node.
+    SnapshotFailed,
+    /// A snapshot of an instance was deleted.
+    SnapshotDeleted,
+    /// An instance's files were put back to those of a snapshot.
+    SnapshotRestored,
     /// A node was seen for the first time.
     NodeJoined,
     /// A node is ready.

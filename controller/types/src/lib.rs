@@ -8,6 +8,7 @@ pub mod alert;
 pub mod allocation;
 pub mod dev;
 pub mod event;
+pub mod first_boot;
 pub mod id;
 pub mod image;
 pub mod instance;
@@ -21,6 +22,7 @@ pub mod rack;
 #[cfg(feature = "openapi")]
 mod schema;
 pub mod size;
+pub mod snapshot;
 pub mod stream;
 pub mod sync;
 pub mod time;
@@ -29,7 +31,8 @@ pub mod units;
 pub use alert::{Alert, AlertState, Severity};
 pub use allocation::{AllocationReport, AllocationSpec, AllocationState, ExitStatus};
 pub use event::{Event, EventKind};
-pub use id::{AlertId, AllocationId, EventId, InstanceId, NodeId, OperationId, StreamId};
+pub use first_boot::{FirstBoot, UserData};
+pub use id::{AlertId, AllocationId, EventId, InstanceId, NodeId, OperationId, SnapshotId, StreamId};
 pub use image::{Image, ImageDigest, ImageManifest};
 pub use instance::{
     CreateInstance, Desired, Instance, InstanceKind, InstanceState, NodeLossPolicy, PatchInstance, Publish,
@@ -43,6 +46,7 @@ pub use placement::{Constraints, Filter, Placement, Score};
 pub use problem::{Code, Problem};
 pub use rack::{Quality, RackConfig, Slot, ThermalState};
 pub use size::{Arch, Size};
+pub use snapshot::{CreateSnapshot, Snapshot, SnapshotSource, SnapshotState};
 pub use sync::{SyncRequest, SyncResponse};
 pub use time::Timestamp;
 pub use units::{MemoryBytes, MilliCelsius, MilliPercent};

@@ -11,7 +11,7 @@ use std::collections::BTreeMap;
 
 use serde::{Deserialize, Serialize};
 
-use crate::{AllocationId, ExitStatus, StreamId};
+use crate::{AllocationId, ExitStatus, SnapshotId, StreamId};
 
 /// The longest message of a stream, channel byte included: 64 KiB.
 pub const MAX_MESSAGE: usize = 64 * 1024;
@@ -84,7 +84,11 @@ pub enum StreamKind {
         tail: Option<u32>,
     },
     /// The writable layer as a tar archive, from the agent on channel 1.
-    ExportLayer,
+    ExportLayer {
+        /// This snapshot of it instead of what it is now.
+        #[serde(default, skip_serializing_if = "Option::is_none")]
+        snapshot: Option<SnapshotId>,
+    },
 }
 
 /// The controller asks the agent to dial `/agent/v1/streams/{id}`.

@@ -6,7 +6,7 @@ use roost_types::sync::{DesiredSet, NodeNetwork};
 use roost_types::{AllocationId, AllocationReport, AllocationSpec, ImageDigest, Timestamp};
 
 use crate::backoff::Backoff;
-use crate::entry::{Entry, Ready};
+use crate::entry::{Done, Entry, Ready};
 use crate::work::{Action, FirewallPlan, Observation, Outcome, Seen, Work};
 
 /// What to do now, and when to ask again if nothing happens.
@@ -197,7 +197,7 @@ impl Machine {
     fn complete(&mut self, op: u64, outcome: Outcome, now: Timestamp) {
         let Some(target) = self.ops.remove(&op) else { return };
         let (failure, possible) = match &outcome {
-            Outcome::Done | Outcome::Started(_) => (None, true),
+            Outcome::Done | Outcome::Started(_) | Outcome::Kept(_) | Outcome::Filled(_) => (None, true),
             Outcome::Failed(reason) => (Some(reason.clone()), true),
             Outcome::Impossible(reason) => (Some(reason.clone()), false),
         };
@@ -207,10 +207,12 @@ impl Machine {
             Target::Image(digest) => self.image_completed(&digest, failure, now),
             Target::Allocation(id) => {
                 let Some(entry) = self.entries.get_mut(&id) else { return };
-                match (failure, outcome) {
-                    (Some(reason), _) => entry.fail(reason, possible, now),
-                    (None, Outcome::Started(at)) => entry.finish(Some(at), now),
-                    (None, Outcome::Done | Outcome::Failed(_) | Outcome::Impossible(_)) => entry.finish(None, now),
+                match outcome {
+                    Outcome::Failed(reason) | Outcome::Impossible(reason) => entry.fail(reason, possible, now),
+                    Outcome::Done => entry.finish(Done::Plainly, now),
+                    Outcome::Started(at) => entry.finish(Done::Started(at), now),
+                    Outcome::Kept(bytes) => entry.finish(Done::Kept(bytes), now),
+                    Outcome::Filled(snapshots) => entry.finish(Done::Filled(snapshots), now),
                 }
                 self.note_gone(id);
             }
@@ -359,7 +361,7 @@ impl Machine {
 const fn rank(work: &Work) -> u8 {
     match work {
         Work::Stop { .. } | Work::Delete { .. } => 0,
-        Work::EnsureNetwork(_) => 1,
+        Work::Snapshot { .. } | Work::DropSnapshot { .. } | Work::Restore { .. } | Work::EnsureNetwork(_) => 1,
         Work::Start(_) | Work::Limit { .. } => 2,
         Work::ApplyFirewall(_) => 3,
         Work::FetchImage(_) | Work::FetchLayer(_) => 4,

@@ -97,6 +97,14 @@ impl Runtime for Memory {
         Ok(())
     }
 
+    async fn freeze(&self, _: AllocationId) -> Result<(), RuntimeError> {
+        Ok(())
+    }
+
+    async fn thaw(&self, _: AllocationId) -> Result<(), RuntimeError> {
+        Ok(())
+    }
+
     async fn exec(&self, _: AllocationId, _: &ExecPlan) -> Result<ExecSession, RuntimeError> {
         Err(RuntimeError::NotRunning)
     }

@@ -14,8 +14,9 @@ use tar::{Archive, Entry, EntryType};
 
 use super::{LayerError, MAX_DEPTH, MAX_ENTRIES, OPAQUE, PAX_XATTR, at};
 
-/// Fills `dir`, which must be there and empty, from `archive`; at most `max_bytes` of file contents.
-pub fn import<R: Read>(dir: &Path, archive: R, max_bytes: u64) -> Result<(), LayerError> {
+/// Fills `dir`, which must be there and empty, from `archive`; at most `max_bytes` of file contents. Returns how many
+/// bytes of them there were.
+pub fn import<R: Read>(dir: &Path, archive: R, max_bytes: u64) -> Result<u64, LayerError> {
     let root = rustix::fs::openat(CWD, dir, OFlags::PATH | OFlags::DIRECTORY | OFlags::CLOEXEC, Mode::empty())
         .map_err(at("open", dir.as_os_str().as_bytes()))?;
     let mut import = Import { root, entries: 0, bytes_left: max_bytes };
@@ -26,7 +27,7 @@ pub fn import<R: Read>(dir: &Path, archive: R, max_bytes: u64) -> Result<(), Lay
     }
     let mut tail = archive.into_inner();
     io::copy(&mut tail, &mut io::sink()).map_err(LayerError::Archive)?;
-    if tail.zeros >= 1024 { Ok(()) } else { Err(LayerError::Incomplete) }
+    if tail.zeros >= 1024 { Ok(max_bytes - import.bytes_left) } else { Err(LayerError::Incomplete) }
 }
 
 /// Counts the zero bytes at the end: a complete archive ends with 1,024 of them.

@@ -18,6 +18,10 @@ use roost_types::{AllocationId, AllocationSpec, ExitStatus, Timestamp};
 use serde::{Deserialize, Serialize};
 use tokio::sync::mpsc;
 
+/// Beside an allocation's layer: what is written into the container before its first start, as JSON of a
+/// [`roost_types::FirstBoot`]. Must be there when a spec with `first_boot` is started for the first time.
+pub const FIRST_BOOT_FILE: &str = "first-boot.json";
+
 /// What a runtime says of one container.
 #[derive(Clone, PartialEq, Eq, Debug, Serialize, Deserialize)]
 pub struct ContainerStatus {
@@ -131,6 +135,9 @@ pub enum RuntimeError {
     /// The container does not run.
     #[error("the container does not run")]
     NotRunning,
+    /// The container was not paused all the time.
+    #[error("the container ran meanwhile")]
+    NotFrozen,
     /// The command cannot be executed: the shell's 126 (not executable) or 127 (not found).
     #[error("{message}")]
     Command {
@@ -179,6 +186,13 @@ pub trait Runtime: Send + Sync + 'static {
 
     /// Kills what runs and removes every trace: processes, cgroups, network, mounts, writable layer, logs.
     fn delete(&self, id: AllocationId) -> impl Future<Output = Result<(), RuntimeError>> + Send;
+
+    /// Pauses every process of a running container; returns when none of them runs any more. It goes on when it is
+    /// thawed, stopped or deleted, or when the agent dies.
+    fn freeze(&self, id: AllocationId) -> impl Future<Output = Result<(), RuntimeError>> + Send;
+
+    /// Lets a paused container go on. `NotFrozen` when it has gone on already.
+    fn thaw(&self, id: AllocationId) -> impl Future<Output = Result<(), RuntimeError>> + Send;
 
     /// Runs a process in a running container.
     fn exec(&self, id: AllocationId, plan: &ExecPlan)

@@ -58,6 +58,14 @@ impl Runtime for Processes {
         Ok(())
     }
 
+    async fn freeze(&self, _: AllocationId) -> Result<(), RuntimeError> {
+        Ok(())
+    }
+
+    async fn thaw(&self, _: AllocationId) -> Result<(), RuntimeError> {
+        Ok(())
+    }
+
     async fn exec(&self, _: AllocationId, plan: &ExecPlan) -> Result<ExecSession, RuntimeError> {
         let mut command = Command::new(&plan.command[0]);
         command.args(&plan.command[1..]).envs(plan.env.iter().filter_map(|pair| pair.split_once('=')));
@@ -212,11 +220,12 @@ async fn logs_come_on_their_channels() {
 async fn a_layer_travels_in_bounded_messages() {
     let (from, to) = (Scratch::new("stream-from"), Scratch::new("stream-to"));
     std::fs::write(from.path().join("data"), vec![9; 300_000]).unwrap();
-    let (seen, end) = collect(&mut dialled(StreamKind::ExportLayer, from.path()).await).await;
+    let (seen, end) = collect(&mut dialled(StreamKind::ExportLayer { snapshot: None }, from.path()).await).await;
     assert_eq!(end, StreamEnd::default());
     crate::layers::import(to.path(), seen[&channel::STDOUT].as_slice(), 300_000).unwrap();
     assert_eq!(std::fs::read(to.path().join("data")).unwrap(), vec![9; 300_000]);
 
-    let (_, end) = collect(&mut dialled(StreamKind::ExportLayer, Path::new("/nonexistent")).await).await;
+    let (_, end) =
+        collect(&mut dialled(StreamKind::ExportLayer { snapshot: None }, Path::new("/nonexistent")).await).await;
     assert!(end.error.unwrap().contains("/nonexistent"));
 }

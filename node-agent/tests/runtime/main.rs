@@ -5,6 +5,7 @@
 
 mod cases;
 mod escapes;
+mod pauses;
 mod probe;
 mod rig;
 
@@ -16,7 +17,7 @@ fn main() -> ExitCode {
         return roost_agent::runtime::linux::keeper_main(arguments.into_iter().skip(1));
     }
     if arguments.iter().any(|argument| argument == "--list") {
-        for (name, _) in cases::ALL {
+        for (name, _) in cases::ALL.iter().chain(pauses::ALL) {
             println!("{name}: test");
         }
         return ExitCode::SUCCESS;
@@ -29,7 +30,7 @@ fn main() -> ExitCode {
     let wanted: Vec<String> =
         arguments.iter().filter_map(|a| a.to_str()).filter(|a| !a.starts_with('-')).map(str::to_owned).collect();
     let (mut passed, mut failed) = (0, 0);
-    for (name, case) in cases::ALL {
+    for (name, case) in cases::ALL.iter().chain(pauses::ALL) {
         if !wanted.is_empty() && !wanted.iter().any(|part| name.contains(part.as_str())) {
             continue;
         }

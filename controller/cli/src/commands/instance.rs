@@ -1,7 +1,7 @@
 //! Instances: `list`, `info`, `start`, `stop`, `restart`, `delete`, `move`, `resize`.
 
 use reqwest::Method;
-use roost_types::instance::PatchInstance;
+use roost_types::instance::{PatchInstance, StopInstance};
 use roost_types::{Instance, MemoryBytes, Operation};
 use serde::Serialize;
 
@@ -9,7 +9,7 @@ use super::finish;
 use crate::args::{ManyArgs, ResizeArgs};
 use crate::client::{Client, Outcome, segment};
 use crate::error::CliError;
-use crate::output::{Columns, Style, or_dash, print};
+use crate::output::{Columns, Format, Style, or_dash, print};
 use crate::time;
 
 /// What is done to an instance.
@@ -18,7 +18,10 @@ pub enum Verb {
     /// Start.
     Start,
     /// Stop.
-    Stop,
+    Stop {
+        /// Seconds it may take.
+        timeout_seconds: Option<u32>,
+    },
     /// Stop and start.
     Restart,
     /// Delete.
@@ -29,16 +32,23 @@ impl Verb {
     fn doing(self) -> &'static str {
         match self {
             Self::Start => "starting",
-            Self::Stop => "stopping",
+            Self::Stop { .. } => "stopping",
             Self::Restart => "restarting",
             Self::Delete => "deleting",
+        }
+    }
+
+    fn body(self) -> Option<StopInstance> {
+        match self {
+            Self::Stop { timeout_seconds: Some(seconds) } => Some(StopInstance { timeout_seconds: Some(seconds) }),
+            Self::Stop { timeout_seconds: None } | Self::Start | Self::Restart | Self::Delete => None,
         }
     }
 
     fn request(self, path: &str) -> (Method, String) {
         match self {
             Self::Start => (Method::POST, format!("{path}/start")),
-            Self::Stop => (Method::POST, format!("{path}/stop")),
+            Self::Stop { .. } => (Method::POST, format!("{path}/stop")),
             Self::Restart => (Method::POST, format!("{path}/restart")),
             Self::Delete => (Method::DELETE, path.to_owned()),
         }
@@ -154,11 +164,22 @@ pub async fn change_many(client: &Client, style: Style, verb: Verb, args: ManyAr
 
 async fn change_one(client: &Client, style: Style, verb: Verb, instance: &str, wait: bool) -> Result<(), CliError> {
     let (method, path) = verb.request(&format!("/v1/instances/{}", segment(instance)));
-    match client.act(method, &path).await? {
+    match client.act_with(method, &path, verb.body().as_ref()).await? {
         Some(operation) if wait => {
             finish(client, style, operation, &format!("{} {instance}", verb.doing())).await.map(drop)
         }
         Some(_) | None => Ok(()),
+    }
+}
+
+/// `roost rename`.
+pub async fn rename(client: &Client, style: Style, instance: &str, new: &str) -> Result<(), CliError> {
+    let body = serde_json::json!({ "name": new });
+    let path = format!("/v1/instances/{}", segment(instance));
+    match client.change::<Instance>(Method::PATCH, &path, Some(&body)).await? {
+        Outcome::Done(renamed) if style.format == Format::Table => print(&format!("{}\n", renamed.name)),
+        Outcome::Done(renamed) => show(style, &renamed),
+        Outcome::Accepted(_) => print(&format!("{new}\n")),
     }
 }
 

@@ -86,6 +86,7 @@ fn hear(draft: &mut Draft, row: &NodeRow, request: &SyncRequest) -> Heard {
         draft.resolve(&format!("node/{}", row.name));
         draft.event(EventKind::NodeReady, subject(&row.name), format!("node {} is ready", row.name));
         draft.make_room();
+        reconcile::node_returned(draft, row.id);
     }
     if !boot_id.is_empty() && boot_id != request.boot_id && !want_full {
         draft.event(EventKind::NodeRestarted, subject(&row.name), format!("node {} was powered on anew", row.name));

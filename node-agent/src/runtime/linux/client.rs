@@ -22,6 +22,8 @@ use crate::runtime::{
     Started,
 };
 
+/// How long the processes of a container may take until they are paused: one that waits for a disk takes its time.
+const FREEZE_TIMEOUT: Duration = Duration::from_secs(10);
 /// How often a follower looks for new output.
 const FOLLOW_INTERVAL: Duration = Duration::from_millis(100);
 
@@ -122,6 +124,21 @@ impl Runtime for LinuxRuntime {
 
     async fn delete(&self, id: AllocationId) -> Result<(), RuntimeError> {
         self.call_done(Call::Delete { id }).await
+    }
+
+    async fn freeze(&self, id: AllocationId) -> Result<(), RuntimeError> {
+        match tokio::time::timeout(FREEZE_TIMEOUT, self.call_done(Call::Freeze { id })).await {
+            Ok(frozen) => frozen,
+            Err(_) => {
+                // It may be half paused; whether it was is of no interest.
+                let _ = self.call_done(Call::Thaw { id }).await;
+                Err(step("pause the container's processes", io::ErrorKind::TimedOut.into()))
+            }
+        }
+    }
+
+    async fn thaw(&self, id: AllocationId) -> Result<(), RuntimeError> {
+        self.call_done(Call::Thaw { id }).await
     }
 
     async fn exec(&self, id: AllocationId, plan: &ExecPlan) -> Result<ExecSession, RuntimeError> {

@@ -21,7 +21,7 @@ use super::plan::{self, Plan, Profile};
 use super::state::{self, Paths, Saved};
 use super::sys::{self, Cloned};
 use super::wire::{self, Context, Failure, StartCall};
-use super::{dev, exec, overlay, quota, userns};
+use super::{dev, exec, first_boot, overlay, quota, userns};
 use crate::runtime::ContainerState;
 
 /// How long a new process may take until it is executed. It waits for nothing but the kernel.
@@ -74,12 +74,13 @@ impl Container {
     /// The step that failed; everything done before is undone, the writable layer kept.
     pub fn start(call: &StartCall, before: Option<&Saved>, tools: &mut Tools) -> Result<Self, Failure> {
         let resolver = fs::read_to_string("/etc/resolv.conf").unwrap_or_default();
-        let plan = plan::plan(&call.spec, &call.network, &plan::name_servers(&resolver));
+        let directory = tools.paths.instance(call.spec.id);
+        let first_boot = first_boot::load(&call.spec, &directory, before.is_some())?;
+        let plan = plan::plan(&call.spec, &call.network, &plan::name_servers(&resolver), first_boot.as_ref());
         let started = Self::try_start(call, &plan, tools);
         if started.is_err() {
             clean_up(call.spec.id, tools);
             // What was written for the process that is no more.
-            let directory = tools.paths.instance(call.spec.id);
             let restored = before.map_or_else(|| Saved::remove(&directory), |saved| saved.write(&directory));
             if let Err(error) = restored {
                 child::note(&format!("restore the state of {}: {error}", call.spec.id));

@@ -23,6 +23,7 @@ mod dev;
 mod exec;
 mod execs;
 mod features;
+mod first_boot;
 mod image_mounts;
 mod init;
 mod keeper;

@@ -15,6 +15,7 @@ use rustix::mount::{
     fsmount, fsopen, move_mount, open_tree,
 };
 
+use super::first_boot;
 use super::plan::{Hidden, MASKED, Plan, Profile, READ_ONLY};
 use super::sys::{self, MountChange};
 use super::wire::{Context, Failure};
@@ -49,7 +50,7 @@ pub fn furnish(root: BorrowedFd<'_>, dev: BorrowedFd<'_>, plan: &Plan) -> Result
     for file in &plan.files {
         write_etc(root, file.name, &file.content).step(|| format!("write /etc/{}", file.name))?;
     }
-    Ok(())
+    plan.first_boot.as_ref().map_or(Ok(()), |planned| first_boot::write(root, planned))
 }
 
 fn furnish_dev(root: BorrowedFd<'_>, dev: BorrowedFd<'_>) -> Result<(), Failure> {
@@ -193,15 +194,23 @@ fn open(root: BorrowedFd<'_>, path: &str, flags: OFlags) -> io::Result<OwnedFd> 
     Ok(openat2(root, path, flags | OFlags::CLOEXEC, Mode::empty(), resolve)?)
 }
 
-/// Writes a file below `/etc`, following the image's own links inside the root only. A link that leads nowhere, a FIFO
-/// or the like is replaced by a plain file.
+/// Writes a file below `/etc`, following the image's own links inside the root only.
 fn write_etc(root: BorrowedFd<'_>, name: &str, content: &str) -> io::Result<()> {
-    let path = format!("etc/{name}");
+    write_file(root, &format!("etc/{name}"), content.as_bytes(), Mode::from_raw_mode(0o644)).map(drop)
+}
+
+/// Writes a file of the container, following its own links inside the root only; `mode` is that of a new one. A link that
+/// leads nowhere, a FIFO or the like is replaced by a plain file.
+///
+/// # Errors
+/// What opening or writing it says.
+pub fn write_file(root: BorrowedFd<'_>, path: &str, content: &[u8], mode: Mode) -> io::Result<File> {
     let flags = OFlags::WRONLY | OFlags::CREATE | OFlags::TRUNC | OFlags::NONBLOCK | OFlags::NOCTTY | OFlags::CLOEXEC;
-    let mode = Mode::from_raw_mode(0o644);
-    let file = openat2(root, &path, flags, mode, ResolveFlags::IN_ROOT).or_else(|_| {
-        unlinkat(root, &path, AtFlags::empty())?;
-        openat2(root, &path, flags | OFlags::EXCL, mode, ResolveFlags::IN_ROOT)
+    let file = openat2(root, path, flags, mode, ResolveFlags::IN_ROOT).or_else(|_| {
+        unlinkat(root, path, AtFlags::empty())?;
+        openat2(root, path, flags | OFlags::EXCL, mode, ResolveFlags::IN_ROOT)
     })?;
-    File::from(file).write_all(content.as_bytes())
+    let mut file = File::from(file);
+    file.write_all(content)?;
+    Ok(file)
 }

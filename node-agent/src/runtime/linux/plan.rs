@@ -5,8 +5,10 @@
 use std::collections::BTreeMap;
 use std::net::Ipv4Addr;
 
-use roost_types::AllocationSpec;
 use roost_types::sync::NodeNetwork;
+use roost_types::{AllocationSpec, FirstBoot};
+
+use super::first_boot::Planned;
 
 /// How much a container may do inside.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
@@ -73,6 +75,8 @@ pub struct Plan {
     pub environment: Vec<String>,
     /// Files below `/etc`.
     pub files: Vec<WrittenFile>,
+    /// What is written before the first start only.
+    pub first_boot: Option<Planned>,
     /// Name of the host's end of its network cable.
     pub veth: String,
     /// Its address.
@@ -85,9 +89,14 @@ pub struct Plan {
     pub mac: [u8; 6],
 }
 
-/// Plans a container. `name_servers` are those of the board.
+/// Plans a container. `name_servers` are those of the board; `first_boot` is given before the first start only.
 #[must_use]
-pub fn plan(spec: &AllocationSpec, network: &NodeNetwork, name_servers: &[Ipv4Addr]) -> Plan {
+pub fn plan(
+    spec: &AllocationSpec,
+    network: &NodeNetwork,
+    name_servers: &[Ipv4Addr],
+    first_boot: Option<&FirstBoot>,
+) -> Plan {
     let host_name = spec.name.as_str().to_owned();
     Plan {
         profile: if spec.system { Profile::System } else { Profile::App },
@@ -95,6 +104,7 @@ pub fn plan(spec: &AllocationSpec, network: &NodeNetwork, name_servers: &[Ipv4Ad
         command: spec.command.clone(),
         environment: environment(&spec.env, spec.system),
         files: files(&host_name, spec.address, name_servers),
+        first_boot: first_boot.map(|content| Planned::new(spec, content)),
         veth: veth_name(spec.id),
         address: spec.address,
         prefix_len: network.prefix_len,

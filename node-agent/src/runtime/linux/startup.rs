@@ -38,6 +38,7 @@ fn describe(failure: &Failure) -> String {
     match failure {
         Failure::NoContainer(id) => format!("no container {id}"),
         Failure::NotRunning => "not running".to_owned(),
+        Failure::NotFrozen => "not frozen".to_owned(),
         Failure::Command { message, .. } | Failure::Unsupported(message) => message.clone(),
         Failure::Step { step, errno } => format!("{step}: {}", io::Error::from_raw_os_error(*errno)),
     }

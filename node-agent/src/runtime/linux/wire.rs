@@ -73,6 +73,16 @@ pub enum Call {
         /// Which.
         id: AllocationId,
     },
+    /// Pause a container until this connection thaws it or ends; answered when nothing of it runs.
+    Freeze {
+        /// Which.
+        id: AllocationId,
+    },
+    /// Let it go on.
+    Thaw {
+        /// Which.
+        id: AllocationId,
+    },
     /// Run a process in a container. The reply carries its pipes or terminal.
     Exec {
         /// Which.
@@ -170,6 +180,8 @@ pub enum Failure {
     NoContainer(AllocationId),
     /// It does not run.
     NotRunning,
+    /// It was not paused all the time.
+    NotFrozen,
     /// The command cannot be executed.
     Command {
         /// 126 or 127.

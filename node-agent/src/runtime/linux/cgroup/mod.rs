@@ -180,6 +180,46 @@ impl Cgroups {
         Ok(gone)
     }
 
+    /// Pauses all processes of a container, or lets them go on.
+    ///
+    /// # Errors
+    /// [`Failure::Unsupported`] where the kernel cannot.
+    pub fn freeze(&self, id: &str, frozen: bool) -> Result<(), Failure> {
+        let (file, words) = self.freezer(id)?;
+        let word = words[usize::from(frozen)];
+        fs::write(&file, word).step(|| format!("write {word} to {}", file.display()))
+    }
+
+    /// Whether none of its processes runs any more.
+    #[must_use]
+    pub fn is_frozen(&self, id: &str) -> bool {
+        match self.freezer(id) {
+            Ok((file, [_, "1"])) => read_field(&file.with_file_name("cgroup.events"), "frozen") == 1,
+            Ok((file, [_, word])) => fs::read_to_string(&file).is_ok_and(|text| text.trim() == word),
+            Err(_) => false,
+        }
+    }
+
+    /// The file that pauses a container, and what to write to it to let it go on and to pause it. The container may not
+    /// write it: of a group that is delegated to it, that file is still the board's.
+    fn freezer(&self, id: &str) -> Result<(PathBuf, [&'static str; 2]), Failure> {
+        let unified = match self {
+            Self::V1(found) => found.unified_group(id),
+            Self::V2(found) => Some(found.group(id)),
+        };
+        if let Some(file) = unified.map(|group| group.join("cgroup.freeze")).filter(|file| file.exists()) {
+            return Ok((file, ["0", "1"]));
+        }
+        let legacy = if let Self::V1(found) = self { found.freezer_group(id) } else { None };
+        legacy.map(|group| (group.join("freezer.state"), ["THAWED", "FROZEN"])).ok_or_else(|| {
+            Failure::Unsupported(
+                "the kernel cannot pause a running instance (it has neither cgroup.freeze, since 5.2, nor the freezer \
+                 controller without a unified hierarchy): stop the instance first"
+                    .into(),
+            )
+        })
+    }
+
     fn groups(&self, id: &str) -> Vec<PathBuf> {
         match self {
             Self::V1(found) => found.groups(id),

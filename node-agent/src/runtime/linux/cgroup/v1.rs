@@ -16,6 +16,9 @@ use crate::runtime::linux::wire::{Context, Failure};
 
 /// Controllers that a container needs.
 const NEEDED: [&str; 4] = ["memory", "pids", "cpu", "devices"];
+/// Controllers that are used where they are there.
+const USED: [&str; 2] = ["cpuacct", "freezer"];
+
 /// Where each controller is mounted, and the parent below it.
 #[derive(Clone, Debug)]
 pub struct Hierarchies {
@@ -36,7 +39,8 @@ impl Hierarchies {
             match fields.next() {
                 Some("cgroup") => {
                     for option in fields.nth(1).unwrap_or_default().split(',') {
-                        if (NEEDED.contains(&option) || option == "cpuacct") && !found.controllers.contains_key(option)
+                        if (NEEDED.contains(&option) || USED.contains(&option))
+                            && !found.controllers.contains_key(option)
                         {
                             found.controllers.insert(option.to_owned(), point.clone());
                         }
@@ -46,7 +50,23 @@ impl Hierarchies {
                 _ => {}
             }
         }
+        if found.unified.is_some() {
+            // What the unified hierarchy can do by itself needs no group in another.
+            found.controllers.remove("freezer");
+        }
         found
+    }
+
+    /// The container's group in the unified hierarchy.
+    #[must_use]
+    pub fn unified_group(&self, id: &str) -> Option<PathBuf> {
+        self.unified.as_ref().map(|point| self.below(point, id))
+    }
+
+    /// The container's group of the freezer, which is used where there is no unified hierarchy.
+    #[must_use]
+    pub fn freezer_group(&self, id: &str) -> Option<PathBuf> {
+        self.controllers.get("freezer").map(|point| self.below(point, id))
     }
 
     /// Whether there is any version 1 controller.
@@ -251,6 +271,17 @@ mod tests {
                 PathBuf::from("/sys/fs/cgroup/unified/roost/instances/x"),
             ]
         );
+    }
+
+    #[test]
+    fn the_freezer_is_used_only_without_a_unified_hierarchy() {
+        let freezer = "35 30 0:31 / /sys/fs/cgroup/freezer rw,relatime - cgroup cgroup rw,freezer\n";
+        let hybrid = Hierarchies::from_mounts(&format!("{HYBRID}{freezer}"), Path::new("roost"));
+        assert!(hybrid.freezer_group("x").is_none() && hybrid.unified_group("x").is_some());
+        let old: String =
+            HYBRID.lines().filter(|line| !line.contains("cgroup2")).map(|line| format!("{line}\n")).collect();
+        let old = Hierarchies::from_mounts(&format!("{old}{freezer}"), Path::new("roost"));
+        assert_eq!(old.freezer_group("x"), Some(PathBuf::from("/sys/fs/cgroup/freezer/roost/instances/x")));
     }
 
     #[test]
