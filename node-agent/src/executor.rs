@@ -58,7 +58,7 @@ enum FetchLayerError {
     #[error("prepare {0}")]
     Prepare(String, #[source] io::Error),
     #[error(transparent)]
-    Layer(#[from] layers::LayerError),
+    Layer(#[from] crate::trees::TreeError),
 }
 
 impl<R: Runtime> Executor<R> {

@@ -1,57 +1,41 @@
 //! The writable layer of an allocation as a tar archive, out of one node and into another.
 //!
-//! The tar crate only reads and writes headers: every file is opened and made here, by descriptor, below the layer's
-//! directory and through no symbolic link. Numeric owners, modes, times, hard links, overlay whiteouts (character
-//! devices 0/0) and opaque directories survive. Sockets, device nodes and file capabilities do not.
+//! Numeric owners, modes, times, hard links, overlay whiteouts (character devices 0/0) and opaque directories survive.
+//! Sockets, device nodes and file capabilities do not.
 
-mod export;
-mod import;
+use std::io::{Read, Write};
+use std::path::Path;
 
-pub use export::export;
-pub use import::import;
+use rustix::fs::{CWD, Mode, OFlags};
 
-use std::io;
+use crate::trees::{Pack, Rules, TreeError, unpack};
 
-/// The most entries of a layer.
-const MAX_ENTRIES: u64 = 1_000_000;
-/// The deepest path of a layer.
-const MAX_DEPTH: usize = 256;
-/// Extended attributes that travel: opaque directories, as either way of mounting an overlay marks them.
-const OPAQUE: [&str; 2] = ["trusted.overlay.opaque", "user.overlay.opaque"];
-/// Prefix of extended attributes in a pax header.
-const PAX_XATTR: &str = "SCHILY.xattr.";
-
-/// Why a layer cannot be moved.
-#[derive(Debug, thiserror::Error)]
-pub enum LayerError {
-    /// A file of the layer.
-    #[error("{step} '{path}' of the layer")]
-    File {
-        /// What was being done.
-        step: &'static str,
-        /// Path in the layer.
-        path: String,
-        /// Why it failed.
-        #[source]
-        source: io::Error,
-    },
-    /// The archive cannot be read or written on.
-    #[error("the archive broke off")]
-    Archive(#[source] io::Error),
-    /// The archive has no end mark: its sender failed.
-    #[error("the archive is not complete")]
-    Incomplete,
-    /// A name that would leave the layer.
-    #[error("the archive has an entry '{0}' that is not below its root")]
-    BadName(String),
-    /// Bigger than it may be.
-    #[error("the layer has more than {0}")]
-    TooBig(String),
+fn open(dir: &Path, flags: OFlags) -> Result<std::os::fd::OwnedFd, TreeError> {
+    let flags = flags | OFlags::DIRECTORY | OFlags::CLOEXEC;
+    rustix::fs::openat(CWD, dir, flags, Mode::empty()).map_err(|error| TreeError::File {
+        step: "open",
+        path: dir.to_string_lossy().into_owned(),
+        source: error.into(),
+    })
 }
 
-fn at<E: Into<io::Error>>(step: &'static str, path: &[u8]) -> impl FnOnce(E) -> LayerError {
-    let path = String::from_utf8_lossy(path).into_owned();
-    move |source| LayerError::File { step, path, source: source.into() }
+/// Writes the layer in `dir` to `out`.
+///
+/// # Errors
+/// The file that cannot be read, or that the archive cannot be written on.
+pub fn export<W: Write>(dir: &Path, out: W) -> Result<W, TreeError> {
+    let root = open(dir, OFlags::RDONLY | OFlags::NOFOLLOW)?;
+    let mut pack = Pack::new(out, Rules::LAYER);
+    pack.tree(root, b".")?;
+    pack.finish()
+}
+
+/// Fills `dir`, which must be there and empty, from `archive`; at most `max_bytes` of file contents.
+///
+/// # Errors
+/// The entry that cannot be made, or what is wrong with the archive.
+pub fn import<R: Read>(dir: &Path, archive: R, max_bytes: u64) -> Result<(), TreeError> {
+    unpack(open(dir, OFlags::PATH)?, archive, max_bytes, Rules::LAYER)
 }
 
 #[cfg(test)]

@@ -9,8 +9,9 @@
 //! | the conversation with the controller | [`sync`], [`outbox`] |
 //! | doing planned work | [`executor`] |
 //! | images, layers | [`images`], [`layers`] |
+//! | files inside a root, trees as archives | [`files`], [`trees`] |
 //! | published ports, isolation | [`firewall`] |
-//! | exec, logs | [`streams`] |
+//! | exec, logs, files | [`streams`] |
 //! | containers | [`runtime`] |
 
 pub mod agent;
@@ -22,6 +23,7 @@ pub mod config;
 pub mod controller;
 pub mod executor;
 pub mod facts;
+pub mod files;
 pub mod firewall;
 pub mod images;
 pub mod layers;
@@ -35,4 +37,5 @@ pub mod streams;
 pub mod sync;
 #[cfg(test)]
 mod testing;
+pub mod trees;
 pub mod vitals;

@@ -9,6 +9,7 @@ mod dev;
 mod events;
 mod exec;
 pub mod extract;
+mod files;
 mod images;
 mod instances;
 mod logs;

@@ -15,7 +15,7 @@ use super::auth::require_user;
 use super::openapi::Document;
 use super::problem::no_such_method;
 use super::{
-    alerts, dashboard, dev, events, exec, images, instances, logs, metrics, nodes, operations, placements, rack,
+    alerts, dashboard, dev, events, exec, files, images, instances, logs, metrics, nodes, operations, placements, rack,
     service, session,
 };
 use crate::state::App;
@@ -33,6 +33,7 @@ pub(super) fn for_users() -> OpenApiRouter<Arc<App>> {
         .routes(routes!(placements::of_instance))
         .routes(routes!(exec::exec))
         .routes(routes!(logs::logs))
+        .routes(routes!(files::read, files::write, files::delete))
         .routes(routes!(placements::dry_run))
         .routes(routes!(nodes::list))
         .routes(routes!(nodes::show, nodes::patch, nodes::delete))

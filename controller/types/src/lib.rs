@@ -8,6 +8,7 @@ pub mod alert;
 pub mod allocation;
 pub mod dev;
 pub mod event;
+pub mod file;
 pub mod id;
 pub mod image;
 pub mod instance;
@@ -29,6 +30,7 @@ pub mod units;
 pub use alert::{Alert, AlertState, Severity};
 pub use allocation::{AllocationReport, AllocationSpec, AllocationState, ExitStatus};
 pub use event::{Event, EventKind};
+pub use file::{FileInfo, FileKind, FileRequest};
 pub use id::{AlertId, AllocationId, EventId, InstanceId, NodeId, OperationId, StreamId};
 pub use image::{Image, ImageDigest, ImageManifest};
 pub use instance::{

@@ -1,4 +1,4 @@
-//! Byte streams between a user and an instance: exec, logs, and the writable layer of a moving allocation.
+//! Byte streams between a user and an instance: exec, logs, files, and the writable layer of a moving allocation.
 //!
 //! Every stream is a WebSocket of binary messages. The first byte of a message is its channel; the rest is data. The
 //! user's side and the agent's side speak the same messages: the controller only splices them.
@@ -11,7 +11,7 @@ use std::collections::BTreeMap;
 
 use serde::{Deserialize, Serialize};
 
-use crate::{AllocationId, ExitStatus, StreamId};
+use crate::{AllocationId, Code, ExitStatus, FileRequest, StreamId};
 
 /// The longest message of a stream, channel byte included: 64 KiB.
 pub const MAX_MESSAGE: usize = 64 * 1024;
@@ -59,6 +59,9 @@ pub struct StreamEnd {
     pub exit: Option<ExitStatus>,
     /// Why it could not be done, in a sentence; 126/127 style exit codes come in `exit`.
     pub error: Option<String>,
+    /// Kind of the error, where one fits better than "internal".
+    #[serde(default)]
+    pub code: Option<Code>,
 }
 
 /// What a stream carries.
@@ -83,6 +86,8 @@ pub enum StreamKind {
         /// Only the last so many lines; everything kept when absent.
         tail: Option<u32>,
     },
+    /// Files of a running container.
+    Files(FileRequest),
     /// The writable layer as a tar archive, from the agent on channel 1.
     ExportLayer,
 }

@@ -17,7 +17,7 @@ use hyper::{Request, Response};
 use hyper_util::rt::TokioIo;
 use roost_types::sync::{NodeNetwork, SyncRequest, SyncResponse};
 use roost_types::{
-    AllocationId, AllocationReport, AllocationSpec, AllocationState, ExitStatus, ImageDigest, Timestamp,
+    AllocationId, AllocationReport, AllocationSpec, AllocationState, ExitStatus, FileRequest, ImageDigest, Timestamp,
 };
 use sha2::{Digest, Sha256};
 use tokio::net::TcpListener;
@@ -89,6 +89,10 @@ impl Runtime for Memory {
     }
 
     async fn exec(&self, _: AllocationId, _: &ExecPlan) -> Result<ExecSession, RuntimeError> {
+        Err(RuntimeError::NotRunning)
+    }
+
+    async fn files(&self, _: AllocationId, _: &FileRequest) -> Result<ExecSession, RuntimeError> {
         Err(RuntimeError::NotRunning)
     }
 

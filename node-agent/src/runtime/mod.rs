@@ -12,7 +12,7 @@ use std::time::Duration;
 
 use roost_types::stream::Resize;
 use roost_types::sync::NodeNetwork;
-use roost_types::{AllocationId, AllocationSpec, ExitStatus, Timestamp};
+use roost_types::{AllocationId, AllocationSpec, ExitStatus, FileRequest, Timestamp};
 use serde::{Deserialize, Serialize};
 use tokio::sync::mpsc;
 
@@ -178,6 +178,14 @@ pub trait Runtime: Send + Sync + 'static {
     /// Runs a process in a running container.
     fn exec(&self, id: AllocationId, plan: &ExecPlan)
     -> impl Future<Output = Result<ExecSession, RuntimeError>> + Send;
+
+    /// Does something with the files of a running container, as a process inside it: what its standard streams carry is
+    /// told at [`FileRequest`]. Its status is 0 when it was done.
+    fn files(
+        &self,
+        id: AllocationId,
+        request: &FileRequest,
+    ) -> impl Future<Output = Result<ExecSession, RuntimeError>> + Send;
 
     /// What the first process wrote: the last `tail` lines (everything kept when none), then, with `follow`, what
     /// comes, until the receiver is dropped or the container is deleted.

@@ -10,7 +10,7 @@ use std::time::Duration;
 use futures_util::{SinkExt, Stream, StreamExt};
 use roost_types::stream::{StreamEnd, StreamKind, StreamRequest, channel};
 use roost_types::sync::NodeNetwork;
-use roost_types::{AllocationId, AllocationSpec, ExitStatus, StreamId};
+use roost_types::{AllocationId, AllocationSpec, ExitStatus, FileRequest, StreamId};
 use tokio::net::{TcpListener, TcpStream};
 use tokio::sync::{mpsc, oneshot};
 use tokio_tungstenite::WebSocketStream;
@@ -74,6 +74,10 @@ impl Runtime for Processes {
             let _ = ended.send(ExitStatus { code, oom_killed: false, at: clock::now() });
         });
         Ok(ExecSession { stdin, stdout, stderr, control, exit })
+    }
+
+    async fn files(&self, _: AllocationId, _: &FileRequest) -> Result<ExecSession, RuntimeError> {
+        Err(RuntimeError::NotRunning)
     }
 
     async fn logs(

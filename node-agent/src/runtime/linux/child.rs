@@ -171,7 +171,11 @@ pub fn execute(profile: Profile, program: &Program, command: &[String], environm
     }
 }
 
-fn restrict(profile: Profile, program: &Program) -> Result<(), Failure> {
+/// Gives up every privilege that the profile does not have.
+///
+/// # Errors
+/// The step that failed.
+pub fn restrict(profile: Profile, program: &Program) -> Result<(), Failure> {
     nix::sys::stat::umask(nix::sys::stat::Mode::from_bits_truncate(0o022));
     limit(Resource::RLIMIT_CORE, 0, 0)?;
     let (_, hard) = getrlimit(Resource::RLIMIT_NOFILE).step(|| "read the limit of open files")?;

@@ -2,7 +2,7 @@
 //!
 //! ```text
 //! keeper ─ clone3 ─▶ guide: joins the cgroups and namespaces, clone3(CLONE_PARENT), ends
-//!    └──────────────▶ process: a child of the keeper, inside; execve closes the channel
+//!    └──────────────▶ process: a child of the keeper, inside; execve closes the channel, or it does when it works on files
 //! ```
 //! Nothing here waits for the container: what it mounted or replaced can delay only the process itself.
 
@@ -10,6 +10,7 @@ use std::io;
 use std::os::fd::{AsFd, OwnedFd};
 
 use nix::sched::CloneFlags;
+use roost_types::FileRequest;
 use roost_types::stream::Resize;
 use rustix::fs::{Mode, OFlags, fstat};
 use rustix::process::DumpableBehavior;
@@ -17,6 +18,7 @@ use rustix::termios::Winsize;
 
 use super::cgroup::Entry;
 use super::child::{self, Report};
+use super::files;
 use super::plan::Profile;
 use super::seccomp::Program;
 use super::sys::{self, Cloned};
@@ -41,12 +43,23 @@ pub struct Job<'a> {
     pub profile: Profile,
     /// Filter of that profile.
     pub program: &'a Program,
-    /// Command and arguments.
-    pub command: &'a [String],
-    /// Environment.
-    pub environment: &'a [String],
+    /// What it does.
+    pub work: Work<'a>,
     /// Its standard input, output and error, or a terminal of this size.
     pub io: Io,
+}
+
+/// What a process does inside.
+pub enum Work<'a> {
+    /// Becomes a command.
+    Command {
+        /// Command and arguments.
+        command: &'a [String],
+        /// Environment.
+        environment: &'a [String],
+    },
+    /// Does something with files and ends.
+    Files(&'a FileRequest),
 }
 
 /// Where its input comes from and its output goes.
@@ -106,7 +119,7 @@ fn guide(job: &Job<'_>, channel: OwnedFd) -> ! {
     match sys::clone3(libc::CLONE_PARENT, None) {
         Ok(Cloned::Child) => {
             let failure = match prepare(job, &channel) {
-                Ok(()) => child::execute(job.profile, job.program, job.command, job.environment),
+                Ok(()) => work(job),
                 Err(failure) => failure,
             };
             child::give_up(&channel, failure)
@@ -116,6 +129,14 @@ fn guide(job: &Job<'_>, channel: OwnedFd) -> ! {
             sys::exit_now(0)
         }
         Err(error) => child::give_up(&channel, Failure::step("fork in the container", &error)),
+    }
+}
+
+/// Returns only when it could not be begun.
+fn work(job: &Job<'_>) -> Failure {
+    match job.work {
+        Work::Command { command, environment } => child::execute(job.profile, job.program, command, environment),
+        Work::Files(request) => files::run(job.profile, job.program, request),
     }
 }
 

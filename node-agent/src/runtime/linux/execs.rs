@@ -4,13 +4,13 @@ use std::collections::BTreeMap;
 use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
 
 use roost_types::stream::Resize;
-use roost_types::{ExitStatus, Timestamp};
+use roost_types::{ExitStatus, FileRequest, Timestamp};
 use rustix::pipe::{PipeFlags, pipe_with};
 use rustix::process::{Pid, PidfdFlags};
 
 use super::child::Report;
 use super::container::{Container, Tools};
-use super::exec::{self, Io, Job};
+use super::exec::{self, Io, Job, Work};
 use super::keeper::ConnectionId;
 use super::plan::Profile;
 use super::sys;
@@ -47,6 +47,21 @@ pub enum Progress {
     },
 }
 
+/// What a process is to do.
+pub enum Task {
+    /// Run a command.
+    Command {
+        /// Command and arguments.
+        command: Vec<String>,
+        /// Added to the container's environment.
+        env: Vec<String>,
+        /// Size of its terminal.
+        tty: Option<Resize>,
+    },
+    /// Do something with files.
+    Files(FileRequest),
+}
+
 struct Exec {
     owner: Owner,
     /// Open until the process is executed or failed.
@@ -76,33 +91,28 @@ impl Execs {
     ///
     /// # Errors
     /// [`Failure::NotRunning`], or the step that failed.
-    pub fn begin(
-        &mut self,
-        container: &Container,
-        tools: &Tools,
-        owner: Owner,
-        command: &[String],
-        mut env: Vec<String>,
-        tty: Option<Resize>,
-    ) -> Result<(), Failure> {
+    pub fn begin(&mut self, container: &Container, tools: &Tools, owner: Owner, task: &Task) -> Result<(), Failure> {
         let running = container.running.as_ref().ok_or(Failure::NotRunning)?;
         let ContainerState::Running { pid: init, .. } = container.saved.phase else { return Err(Failure::NotRunning) };
-        let (io, fds) = match tty {
-            Some(size) => (Io::Terminal(size), Vec::new()),
-            None => pipes()?,
+        let (io, fds) = match task {
+            Task::Command { tty: Some(size), .. } => (Io::Terminal(*size), Vec::new()),
+            Task::Command { tty: None, .. } | Task::Files(_) => pipes()?,
         };
-        // What the user adds comes first: the first entry of a name wins in every libc.
-        env.extend(
-            container.saved.environment.iter().filter(|have| !overridden(have, &env)).cloned().collect::<Vec<_>>(),
-        );
+        let environment;
+        let work = match task {
+            Task::Command { command, env, .. } => {
+                environment = joined(env, &container.saved.environment);
+                Work::Command { command, environment: &environment }
+            }
+            Task::Files(request) => Work::Files(request),
+        };
         let profile = if container.saved.system { Profile::System } else { Profile::App };
         let begun = exec::begin(Job {
             target: &running.pidfd,
             entry: tools.cgroups.entry(&container.id().to_string(), init)?,
             profile,
             program: tools.programs.of(profile),
-            command,
-            environment: &env,
+            work,
             io,
         })?;
         self.dying.push(begun.guide);
@@ -215,6 +225,11 @@ fn pipes() -> Result<(Io, Vec<OwnedFd>), Failure> {
     let (read_output, output) = make()?;
     let (read_error, error) = make()?;
     Ok((Io::Pipes([input, output, error]), vec![write_input, read_output, read_error]))
+}
+
+/// What the user adds comes first: the first entry of a name wins in every libc.
+fn joined(added: &[String], own: &[String]) -> Vec<String> {
+    added.iter().chain(own.iter().filter(|have| !overridden(have, added))).cloned().collect()
 }
 
 fn overridden(have: &str, env: &[String]) -> bool {

@@ -23,7 +23,7 @@ use rustix::net::SocketFlags;
 
 use super::child::note;
 use super::container::{self, Container, Tools};
-use super::execs::{Execs, Progress};
+use super::execs::{Execs, Owner, Progress, Task};
 use super::state::Saved;
 use super::sys;
 use super::wire::{self, Call, Context, Event, Failure, Message, Reply, Request, StartCall};
@@ -209,7 +209,9 @@ impl Keeper {
     fn serve_request(&mut self, connection: ConnectionId, request: Request) {
         let seq = request.seq;
         let result = match request.call {
-            Call::Hello { version: _ } => Ok(Reply::Hello { version: wire::VERSION, pid: std::process::id() }),
+            Call::Hello { version: _ } => {
+                Ok(Reply::Hello { version: wire::VERSION, minor: wire::MINOR, pid: std::process::id() })
+            }
             Call::List => Ok(Reply::List(self.list())),
             Call::EnsureNetwork(network) => self.tools.netlink.ensure_network(&network).map(|()| Reply::Done),
             Call::Start(call) => self.start(&call),
@@ -218,14 +220,9 @@ impl Keeper {
             }
             Call::Delete { id } => return self.stop(Waiter { connection, seq, id, delete: true }, 0),
             Call::Exec { id, command, env, tty } => {
-                let Some(container) = self.containers.get(&id) else {
-                    return self.reply(connection, seq, Err(Failure::NoContainer(id)), &[]);
-                };
-                match self.execs.begin(container, &self.tools, (connection, seq), &command, env, tty) {
-                    Ok(()) => return,
-                    Err(failure) => Err(failure),
-                }
+                return self.begin_exec((connection, seq), id, &Task::Command { command, env, tty });
             }
+            Call::Files { id, request } => return self.begin_exec((connection, seq), id, &Task::Files(request)),
             Call::ExecSignal { exec, signal } => self.execs.signal(connection, exec, signal).map(|()| Reply::Done),
             Call::Stats { id } => self.stats(id),
         };
@@ -313,6 +310,17 @@ impl Keeper {
         }
         let usage = self.tools.cgroups.usage(&id.to_string());
         Ok(Reply::Stats { cpu_usec: usage.cpu_usec, memory_bytes: usage.memory_bytes, pids: usage.pids })
+    }
+
+    /// Answers at once only when it cannot be begun.
+    fn begin_exec(&mut self, owner: Owner, id: AllocationId, task: &Task) {
+        let begun = match self.containers.get(&id) {
+            Some(container) => self.execs.begin(container, &self.tools, owner, task),
+            None => Err(Failure::NoContainer(id)),
+        };
+        if let Err(failure) = begun {
+            self.reply(owner.0, owner.1, Err(failure), &[]);
+        }
     }
 
     fn note_exit(&mut self, id: AllocationId) {

@@ -22,6 +22,7 @@ mod container;
 mod exec;
 mod execs;
 mod features;
+mod files;
 mod image_mounts;
 mod init;
 mod keeper;

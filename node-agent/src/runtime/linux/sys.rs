@@ -229,7 +229,7 @@ pub fn close_on_exec_from(first: u32) -> io::Result<()> {
 /// Closes every descriptor from `first` on. For a process that will use none of them again: their owners in this
 /// process's memory must be forgotten (the caller never returns to them).
 pub fn close_all_from(first: u32) {
-    // SAFETY: called by a forked init only, which from here on touches no descriptor but 0 to 2.
+    // SAFETY: called by forked processes only, which from here on touch no descriptor but 0 to 2 and new ones.
     unsafe { libc::syscall(libc::SYS_close_range, first, u32::MAX, 0) };
 }
 

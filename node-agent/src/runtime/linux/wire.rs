@@ -13,7 +13,7 @@ use std::path::PathBuf;
 use crate::runtime::ContainerStatus;
 use roost_types::stream::Resize;
 use roost_types::sync::NodeNetwork;
-use roost_types::{AllocationId, AllocationSpec, ExitStatus, Timestamp};
+use roost_types::{AllocationId, AllocationSpec, ExitStatus, FileRequest, Timestamp};
 use rustix::net::{
     RecvAncillaryBuffer, RecvAncillaryMessage, RecvFlags, SendAncillaryBuffer, SendAncillaryMessage, SendFlags,
 };
@@ -22,6 +22,9 @@ use serde::{Deserialize, Serialize};
 
 /// Version of this protocol.
 pub const VERSION: u32 = 1;
+/// What was added within the version: 1 = files. A keeper cuts off who asks what it does not know, so the agent asks only
+/// what its keeper has.
+pub const MINOR: u32 = 1;
 /// The longest message: 128 KiB, 500 containers in a list. Below the default socket buffer of 208 KiB.
 pub const MAX_MESSAGE: usize = 128 * 1024;
 /// The longest message of a new process to the keeper and back, which carry a failure at most: 8 KiB.
@@ -76,6 +79,13 @@ pub enum Call {
         /// Size of its terminal.
         tty: Option<Resize>,
     },
+    /// Do something with a container's files. The reply is that of [`Call::Exec`].
+    Files {
+        /// Which.
+        id: AllocationId,
+        /// What.
+        request: FileRequest,
+    },
     /// Send a signal to a process that this connection started.
     ExecSignal {
         /// Number from [`Reply::Exec`].
@@ -124,6 +134,9 @@ pub enum Reply {
     Hello {
         /// The keeper's [`VERSION`].
         version: u32,
+        /// The keeper's [`MINOR`].
+        #[serde(default)]
+        minor: u32,
         /// Its process id.
         pid: u32,
     },
@@ -136,7 +149,7 @@ pub enum Reply {
         /// When.
         at: Timestamp,
     },
-    /// To `exec`; the descriptors are stdin, stdout, stderr, or the terminal alone.
+    /// To `exec` and `files`; the descriptors are stdin, stdout, stderr, or the terminal alone.
     Exec {
         /// Its number on this keeper.
         exec: u64,
