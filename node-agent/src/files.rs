@@ -82,7 +82,17 @@ impl FileError {
             Self::Tree(TreeError::Archive(_) | TreeError::Incomplete | TreeError::BadName(_)) => Code::MalformedArchive,
             Self::Output(_) => Code::Internal,
         };
-        FileFailure { code, detail: crate::clock::chain(self) }
+        let detail = match self {
+            Self::Step { path, .. } if code == Code::NotFound => format!("there is no '{path}' in the instance"),
+            Self::Path(_)
+            | Self::Kind(_)
+            | Self::Step { .. }
+            | Self::NoRoom { .. }
+            | Self::CutOff { .. }
+            | Self::Tree(_)
+            | Self::Output(_) => crate::clock::chain(self),
+        };
+        FileFailure { code, detail }
     }
 }
 

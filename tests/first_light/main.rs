@@ -3,12 +3,14 @@
 //! | file | what it shows |
 //! |---|---|
 //! | `job` | a user's day: launch, look, exec, logs, stop, start, delete |
+//! | `files` | files in and out: `cp`, `file`, the API, hostile trees |
 //! | `inside` | what a container is to the kernel: namespaces, users, limits, files |
 //! | `surface` | the API's contract: bad input, the document, credentials |
 //! | `heat` | hot zones, drains, hysteresis |
 //! | `hub` | the serial line: unplugged, noisy |
 //! | `power` | a board's power is cut and restored |
 
+mod files;
 mod heat;
 mod hub;
 mod inside;
@@ -88,6 +90,9 @@ fn main() -> ExitCode {
         ("job::exit_codes_and_logs_are_kept", |w| job::exit_codes_and_logs_are_kept(&w.rack)),
         ("job::a_move_takes_its_files", |w| job::a_move_takes_its_files(&w.rack)),
         ("job::a_drained_board_is_emptied", |w| job::a_drained_board_is_emptied(&w.rack)),
+        ("files::copies_go_both_ways_as_with_docker", |w| files::copies_go_both_ways_as_with_docker(&w.rack)),
+        ("files::a_hostile_tree_stays_where_it_is_put", |w| files::a_hostile_tree_stays_where_it_is_put(&w.rack)),
+        ("files::the_api_reads_writes_lists_and_removes", |w| files::the_api_reads_writes_lists_and_removes(&w.rack)),
         ("inside::every_namespace_is_its_own", |w| inside::every_namespace_is_its_own(&w.rack)),
         ("inside::users_are_private_to_it", |w| inside::users_are_private_to_it(&w.rack)),
         ("inside::memory_ends_where_the_size_says", |w| inside::memory_ends_where_the_size_says(&w.rack)),

@@ -55,7 +55,8 @@ fn ensure_room(place: &Place<'_>, path: &str, bytes: u64) -> Result<(), FileErro
     let directory = openat(&place.parent, ".", OFlags::RDONLY | OFlags::DIRECTORY | OFlags::CLOEXEC, Mode::empty());
     let disk = directory.and_then(fstatvfs).map_err(|error| FileError::step("look at the disk of", path, error))?;
     let room = disk.f_bavail.saturating_mul(disk.f_frsize);
-    if bytes > room {
+    // File systems of the kernel's own have no blocks at all, and refuse for reasons of their own.
+    if disk.f_blocks > 0 && bytes > room {
         return Err(FileError::NoRoom { path: path.to_owned(), bytes, room });
     }
     Ok(())

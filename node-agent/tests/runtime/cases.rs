@@ -11,14 +11,7 @@ use roost_agent::runtime::{ContainerState, ExecControl, ExecPlan, Runtime, Runti
 use roost_types::AllocationId;
 use roost_types::stream::Resize;
 
-use crate::rig::{Case, Rig, loop_count};
-
-macro_rules! cases {
-    ($($name:ident),* $(,)?) => {
-        /// Every case.
-        pub const ALL: &[(&str, Case)] = &[$((stringify!($name), |rig| Box::pin($name(rig)))),*];
-    };
-}
+use crate::rig::{Rig, cases, loop_count};
 
 cases![
     a_container_starts_runs_execs_logs_stops_and_is_deleted,

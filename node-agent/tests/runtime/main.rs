@@ -4,6 +4,7 @@
 //! very program, run again with `keeper` as its first argument. Arguments select cases by a part of their names.
 
 mod cases;
+mod files;
 mod rig;
 
 use std::process::ExitCode;
@@ -14,7 +15,7 @@ fn main() -> ExitCode {
         return roost_agent::runtime::linux::keeper_main(arguments.into_iter().skip(1));
     }
     if arguments.iter().any(|argument| argument == "--list") {
-        for (name, _) in cases::ALL {
+        for (name, _) in all() {
             println!("{name}: test");
         }
         return ExitCode::SUCCESS;
@@ -27,7 +28,7 @@ fn main() -> ExitCode {
     let wanted: Vec<String> =
         arguments.iter().filter_map(|a| a.to_str()).filter(|a| !a.starts_with('-')).map(str::to_owned).collect();
     let (mut passed, mut failed) = (0, 0);
-    for (name, case) in cases::ALL {
+    for (name, case) in all() {
         if !wanted.is_empty() && !wanted.iter().any(|part| name.contains(part.as_str())) {
             continue;
         }
@@ -41,4 +42,8 @@ fn main() -> ExitCode {
     rig::remove_image();
     println!("test result: {}. {passed} passed; {failed} failed", if failed == 0 { "ok" } else { "FAILED" });
     if failed == 0 { ExitCode::SUCCESS } else { ExitCode::FAILURE }
+}
+
+fn all() -> impl Iterator<Item = &'static (&'static str, rig::Case)> {
+    cases::ALL.iter().chain(files::ALL)
 }

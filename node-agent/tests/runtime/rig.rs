@@ -22,6 +22,14 @@ const CASE_TIMEOUT: Duration = Duration::from_secs(60);
 /// A case: gets the rig, panics when something is wrong.
 pub type Case = for<'a> fn(&'a Rig) -> Pin<Box<dyn Future<Output = ()> + 'a>>;
 
+macro_rules! cases {
+    ($($name:ident),* $(,)?) => {
+        /// Every case.
+        pub const ALL: &[(&str, $crate::rig::Case)] = &[$((stringify!($name), |rig| Box::pin($name(rig)))),*];
+    };
+}
+pub(crate) use cases;
+
 /// A node.
 pub struct Rig {
     pub config: LinuxConfig,

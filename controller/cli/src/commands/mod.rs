@@ -1,8 +1,10 @@
 //! The verbs, one file per noun.
 
+mod copy;
 mod dev_action;
 mod event;
 mod exec;
+mod file;
 mod hub;
 mod image;
 mod instance;
@@ -51,6 +53,8 @@ pub fn run(cli: Cli) -> Result<ExitCode, CliError> {
                 instance::relocate(&client()?, style, &instance, to, no_wait).await
             }
             Command::Exec(args) => return exec::exec(&client()?, args).await,
+            Command::Cp(args) => copy::copy(&client()?, style, args).await,
+            Command::File(command) => file::run(&client()?, style, command).await,
             Command::Logs { instance, follow, tail } => logs::logs(&client()?, &instance, follow, tail).await,
             Command::Why { instance } => why::why(&client()?, style, &instance).await,
             Command::Rack { watch } => rack::rack(&client()?, style, watch).await,
