@@ -94,7 +94,8 @@ pub fn the_api_reads_writes_lists_and_removes(rack: &Rack) -> Result<()> {
         ("/srv/x&uid=65536", 400, "invalid_query"),
         ("/absent/x", 404, "not_found"),
         ("/srv/a", 409, "conflict"),
-        ("/proc/sysrq-trigger", 403, "forbidden"),
+        ("/proc/sysrq-trigger", 409, "conflict"),
+        ("/sys/kernel/uevent_helper", 403, "forbidden"),
         ("/srv&archive=true", 400, "malformed_archive"),
     ] {
         let answer = put(query, "x")?;

@@ -64,8 +64,11 @@ fn ensure_room(place: &Place<'_>, path: &str, bytes: u64) -> Result<(), FileErro
 
 fn fill(place: &Place<'_>, part: &OsStr, path: &str, bytes: u64, input: impl Read) -> Result<OwnedFd, FileError> {
     let flags = OFlags::WRONLY | OFlags::CREATE | OFlags::EXCL | OFlags::NOFOLLOW | OFlags::CLOEXEC;
-    let file = openat(&place.parent, part, flags, Mode::from_raw_mode(0o600))
-        .map_err(|error| FileError::step("make a file beside", path, error))?;
+    let file = openat(&place.parent, part, flags, Mode::from_raw_mode(0o600)).map_err(|error| match error {
+        // What a file system of the kernel's own says, or a directory that was removed meanwhile.
+        Errno::NOENT => FileError::Kind(format!("the directory of '{path}' takes no new files")),
+        error => FileError::step("make a file beside", path, error),
+    })?;
     let mut file = File::from(file);
     let copied = io::copy(&mut input.take(bytes), &mut file).map_err(|error| FileError::step("write", path, error))?;
     if copied < bytes {
