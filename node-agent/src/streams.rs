@@ -7,6 +7,7 @@
 //! Backpressure is the connection's own: nothing is read from a process, a log or a layer before the piece before it
 //! was taken. When the connection goes, what served it ends: a process started by exec is killed.
 
+mod console;
 mod exec;
 mod files;
 mod layer;
@@ -146,6 +147,9 @@ async fn serve_once<R: Runtime>(streams: &Streams<R>, request: StreamRequest) ->
         StreamKind::Exec { command, env, tty, stdin } => {
             let env = env.into_iter().map(|(name, value)| format!("{name}={value}")).collect();
             exec::serve(&*streams.runtime, &mut socket, id, exec::Wish { command, env, tty, stdin }).await
+        }
+        StreamKind::Console { size, scrollback } => {
+            console::serve(&*streams.runtime, &mut socket, id, size, scrollback).await
         }
         StreamKind::Logs { follow, tail } => logs::serve(&*streams.runtime, &mut socket, id, (follow, tail)).await,
         StreamKind::Files(wish) => files::serve(&*streams.runtime, &mut socket, id, &wish).await,

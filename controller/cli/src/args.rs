@@ -74,6 +74,14 @@ pub enum Command {
     Delete(ManyArgs),
     /// Run a command in an instance.
     Exec(ExecArgs),
+    /// Attach to an instance's console; Ctrl-a q detaches.
+    Console {
+        /// Name or id.
+        instance: String,
+        /// Show the last N lines of its log first.
+        #[arg(short, long, value_name = "N", default_value_t = 100)]
+        scrollback: u32,
+    },
     /// Copy files and directories between here and an instance.
     Cp(CpArgs),
     /// Files of an instance.
@@ -223,6 +231,9 @@ pub struct ExecArgs {
     /// Give the command a terminal.
     #[arg(short = 't', long)]
     pub tty: bool,
+    /// Set an environment variable for the command.
+    #[arg(short, long, value_name = "KEY=VALUE", value_parser = parse_pair)]
+    pub env: Vec<(String, String)>,
     /// Name or id.
     pub instance: String,
     /// Command and arguments.

@@ -4,6 +4,7 @@
 
 mod alerts;
 pub mod auth;
+mod console;
 mod dashboard;
 mod dev;
 mod events;

@@ -15,8 +15,8 @@ use super::auth::require_user;
 use super::openapi::Document;
 use super::problem::no_such_method;
 use super::{
-    alerts, dashboard, dev, events, exec, files, images, instances, logs, metrics, nodes, operations, placements, rack,
-    service, session,
+    alerts, console, dashboard, dev, events, exec, files, images, instances, logs, metrics, nodes, operations,
+    placements, rack, service, session,
 };
 use crate::state::App;
 
@@ -32,6 +32,7 @@ pub(super) fn for_users() -> OpenApiRouter<Arc<App>> {
         .routes(routes!(instances::relocate))
         .routes(routes!(placements::of_instance))
         .routes(routes!(exec::exec))
+        .routes(routes!(console::console))
         .routes(routes!(logs::logs))
         .routes(routes!(files::read, files::write, files::delete))
         .routes(routes!(placements::dry_run))

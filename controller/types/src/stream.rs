@@ -1,4 +1,4 @@
-//! Byte streams between a user and an instance: exec, logs, files, and the writable layer of a moving allocation.
+//! Byte streams between a user and an instance: exec, console, logs, files, and the writable layer of a moving allocation.
 //!
 //! Every stream is a WebSocket of binary messages. The first byte of a message is its channel; the rest is data. The
 //! user's side and the agent's side speak the same messages: the controller only splices them.
@@ -15,6 +15,9 @@ use crate::{AllocationId, Code, ExitStatus, FileRequest, StreamId};
 
 /// The longest message of a stream, channel byte included: 64 KiB.
 pub const MAX_MESSAGE: usize = 64 * 1024;
+
+/// The most lines of its log that a console shows first.
+pub const MAX_SCROLLBACK: u32 = 1000;
 
 /// First byte of a message.
 pub mod channel {
@@ -78,6 +81,13 @@ pub enum StreamKind {
         tty: Option<Resize>,
         /// Whether standard input will be sent; otherwise it is empty.
         stdin: bool,
+    },
+    /// The console of a running container that has its own init.
+    Console {
+        /// Size of the user's terminal, which the console takes over.
+        size: Option<Resize>,
+        /// How many lines of its log come first.
+        scrollback: u32,
     },
     /// What the first process wrote.
     Logs {

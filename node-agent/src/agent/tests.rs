@@ -5,6 +5,7 @@
 use std::collections::BTreeMap;
 use std::convert::Infallible;
 use std::future::Future;
+use std::os::fd::OwnedFd;
 use std::path::{Path, PathBuf};
 use std::sync::{Arc, Mutex};
 use std::time::{Duration, Instant};
@@ -15,6 +16,7 @@ use hyper::body::Incoming;
 use hyper::service::service_fn;
 use hyper::{Request, Response};
 use hyper_util::rt::TokioIo;
+use roost_types::stream::Resize;
 use roost_types::sync::{NodeNetwork, SyncRequest, SyncResponse};
 use roost_types::{
     AllocationId, AllocationReport, AllocationSpec, AllocationState, ExitStatus, FileRequest, ImageDigest, Timestamp,
@@ -93,6 +95,14 @@ impl Runtime for Memory {
     }
 
     async fn files(&self, _: AllocationId, _: &FileRequest) -> Result<ExecSession, RuntimeError> {
+        Err(RuntimeError::NotRunning)
+    }
+
+    async fn attach(&self, _: AllocationId, _: u32) -> Result<OwnedFd, RuntimeError> {
+        Err(RuntimeError::NotRunning)
+    }
+
+    async fn resize_console(&self, _: AllocationId, _: Resize) -> Result<(), RuntimeError> {
         Err(RuntimeError::NotRunning)
     }
 

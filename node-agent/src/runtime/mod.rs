@@ -187,6 +187,13 @@ pub trait Runtime: Send + Sync + 'static {
         request: &FileRequest,
     ) -> impl Future<Output = Result<ExecSession, RuntimeError>> + Send;
 
+    /// Attaches to the console of a running container that has its own init: what comes out of the socket is its output,
+    /// first the last `lines` lines of its log; what goes in is typed. Others may be attached as well.
+    fn attach(&self, id: AllocationId, lines: u32) -> impl Future<Output = Result<OwnedFd, RuntimeError>> + Send;
+
+    /// Sets the size of a console.
+    fn resize_console(&self, id: AllocationId, size: Resize) -> impl Future<Output = Result<(), RuntimeError>> + Send;
+
     /// What the first process wrote: the last `tail` lines (everything kept when none), then, with `follow`, what
     /// comes, until the receiver is dropped or the container is deleted.
     fn logs(

@@ -81,7 +81,7 @@ pub(super) async fn converse(
 
 /// How often the connection is tried. While a process does not read its input nothing is received, so nothing else would
 /// tell that the user has gone.
-const PROBE_INTERVAL: std::time::Duration = std::time::Duration::from_secs(2);
+pub(super) const PROBE_INTERVAL: std::time::Duration = std::time::Duration::from_secs(2);
 /// How long output may be silent after the process ended.
 const LINGER: std::time::Duration = std::time::Duration::from_millis(200);
 
@@ -94,13 +94,13 @@ async fn read_from(pipe: Option<&Pipe>, buffer: &mut [u8]) -> std::io::Result<us
 
 /// Writes what arrives to the process. Standard input is closed when the sender is dropped and all is written, or at
 /// once when the feeder is: somebody else may hold the pipe's other end and never read.
-struct Feeder {
+pub(super) struct Feeder {
     queue: Option<mpsc::Sender<Bytes>>,
     task: AbortHandle,
 }
 
 impl Feeder {
-    fn start(pipe: Pipe, terminal: bool) -> Self {
+    pub(super) fn start(pipe: Pipe, terminal: bool) -> Self {
         let (queue, mut arriving) = mpsc::channel::<Bytes>(STDIN_QUEUE);
         let task = tokio::spawn(async move {
             while let Some(data) = arriving.recv().await {
@@ -114,6 +114,17 @@ impl Feeder {
             }
         });
         Self { queue: Some(queue), task: task.abort_handle() }
+    }
+
+    /// Queues what waits, once there is room; drops it when standard input is closed. Safe to cancel.
+    pub(super) async fn pass_on(&self, waiting: &mut Option<Bytes>) {
+        if let Some(queue) = &self.queue
+            && let Ok(room) = queue.reserve().await
+            && let Some(data) = waiting.take()
+        {
+            room.send(data);
+        }
+        *waiting = None;
     }
 }
 
@@ -136,14 +147,11 @@ struct Hands {
 impl Hands {
     /// Queues what waits for standard input, once there is room. Safe to cancel.
     async fn pass_on(&mut self) {
-        if let Some(queue) = self.input.as_ref().and_then(|input| input.queue.as_ref())
-            && let Ok(room) = queue.reserve().await
-            && let Some(data) = self.waiting.take()
-        {
-            room.send(data);
+        match &self.input {
+            Some(input) => input.pass_on(&mut self.waiting).await,
+            // What arrives for a standard input that nobody opened is dropped.
+            None => self.waiting = None,
         }
-        // What arrives for a standard input that is closed is dropped.
-        self.waiting = None;
     }
 
     async fn take(&mut self, (on, data): (u8, Bytes), terminal: &Pipe) {

@@ -8,7 +8,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use futures_util::{SinkExt, Stream, StreamExt};
-use roost_types::stream::{StreamEnd, StreamKind, StreamRequest, channel};
+use roost_types::stream::{Resize, StreamEnd, StreamKind, StreamRequest, channel};
 use roost_types::sync::NodeNetwork;
 use roost_types::{AllocationId, AllocationSpec, ExitStatus, FileRequest, StreamId};
 use tokio::net::{TcpListener, TcpStream};
@@ -77,6 +77,14 @@ impl Runtime for Processes {
     }
 
     async fn files(&self, _: AllocationId, _: &FileRequest) -> Result<ExecSession, RuntimeError> {
+        Err(RuntimeError::NotRunning)
+    }
+
+    async fn attach(&self, _: AllocationId, _: u32) -> Result<OwnedFd, RuntimeError> {
+        Err(RuntimeError::NotRunning)
+    }
+
+    async fn resize_console(&self, _: AllocationId, _: Resize) -> Result<(), RuntimeError> {
         Err(RuntimeError::NotRunning)
     }
 

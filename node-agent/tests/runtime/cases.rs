@@ -11,7 +11,7 @@ use roost_agent::runtime::{ContainerState, ExecControl, ExecPlan, Runtime, Runti
 use roost_types::AllocationId;
 use roost_types::stream::Resize;
 
-use crate::rig::{Rig, cases, loop_count};
+use crate::rig::{Rig, loop_count};
 
 cases![
     a_container_starts_runs_execs_logs_stops_and_is_deleted,

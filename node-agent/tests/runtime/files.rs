@@ -8,7 +8,7 @@ use roost_agent::runtime::{Runtime, RuntimeError};
 use roost_types::file::{FileAttributes, FileFailure, FileRequest};
 use roost_types::{AllocationId, Code};
 
-use crate::rig::{Rig, cases};
+use crate::rig::Rig;
 
 cases![
     files_go_in_and_come_out_with_the_containers_ids,

@@ -3,7 +3,16 @@
 //! A main of its own, because the test needs a network namespace before it has threads, and because the keeper is this
 //! very program, run again with `keeper` as its first argument. Arguments select cases by a part of their names.
 
+/// Makes `ALL` of cases: each with its name.
+macro_rules! cases {
+    ($($name:ident),* $(,)?) => {
+        /// Every case.
+        pub const ALL: &[(&str, crate::rig::Case)] = &[$((stringify!($name), |rig| Box::pin($name(rig)))),*];
+    };
+}
+
 mod cases;
+mod console;
 mod files;
 mod rig;
 
@@ -45,5 +54,5 @@ fn main() -> ExitCode {
 }
 
 fn all() -> impl Iterator<Item = &'static (&'static str, rig::Case)> {
-    cases::ALL.iter().chain(files::ALL)
+    cases::ALL.iter().chain(files::ALL).chain(console::ALL)
 }

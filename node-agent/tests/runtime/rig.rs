@@ -22,14 +22,6 @@ const CASE_TIMEOUT: Duration = Duration::from_secs(60);
 /// A case: gets the rig, panics when something is wrong.
 pub type Case = for<'a> fn(&'a Rig) -> Pin<Box<dyn Future<Output = ()> + 'a>>;
 
-macro_rules! cases {
-    ($($name:ident),* $(,)?) => {
-        /// Every case.
-        pub const ALL: &[(&str, $crate::rig::Case)] = &[$((stringify!($name), |rig| Box::pin($name(rig)))),*];
-    };
-}
-pub(crate) use cases;
-
 /// A node.
 pub struct Rig {
     pub config: LinuxConfig,
@@ -73,7 +65,7 @@ fn image() -> &'static Path {
         fs::write(root.join("etc/passwd"), "root:x:0:0::/root:/bin/sh\n").expect("passwd");
         fs::write(
             root.join("etc/inittab"),
-            "::sysinit:/bin/echo booted\n::respawn:/bin/sleep 1000\n::shutdown:/bin/echo bye\n",
+            "::sysinit:/bin/echo booted\n::respawn:/bin/sleep 1000\n::askfirst:-/bin/sh\n::shutdown:/bin/echo bye\n",
         )
         .expect("inittab");
         fs::write(root.join("bin/not-a-program"), "neither a script nor a program").expect("file");

@@ -1,5 +1,6 @@
 //! The verbs, one file per noun.
 
+mod console;
 mod copy;
 mod dev_action;
 mod event;
@@ -13,6 +14,8 @@ mod logs;
 mod node;
 mod operation;
 mod rack;
+mod stream;
+mod terminal;
 mod why;
 
 use std::process::ExitCode;
@@ -53,6 +56,9 @@ pub fn run(cli: Cli) -> Result<ExitCode, CliError> {
                 instance::relocate(&client()?, style, &instance, to, no_wait).await
             }
             Command::Exec(args) => return exec::exec(&client()?, args).await,
+            Command::Console { instance, scrollback } => {
+                return console::console(&client()?, &instance, scrollback).await;
+            }
             Command::Cp(args) => copy::copy(&client()?, style, args).await,
             Command::File(command) => file::run(&client()?, style, command).await,
             Command::Logs { instance, follow, tail } => logs::logs(&client()?, &instance, follow, tail).await,

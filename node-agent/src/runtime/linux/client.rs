@@ -6,6 +6,7 @@ use std::path::{Path, PathBuf};
 use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
+use roost_types::stream::Resize;
 use roost_types::sync::NodeNetwork;
 use roost_types::{AllocationId, AllocationSpec, ExitStatus, FileRequest};
 use tokio::sync::{mpsc, oneshot};
@@ -125,6 +126,18 @@ impl Runtime for LinuxRuntime {
     async fn files(&self, id: AllocationId, request: &FileRequest) -> Result<ExecSession, RuntimeError> {
         self.require(1, "files").await?;
         self.begin_exec(Call::Files { id, request: request.clone() }).await
+    }
+
+    async fn attach(&self, id: AllocationId, lines: u32) -> Result<OwnedFd, RuntimeError> {
+        self.require(1, "consoles").await?;
+        let (_, fds) = self.call(Call::Attach { id, lines }).await?;
+        let missing = || step("take over the console", io::ErrorKind::InvalidData.into());
+        fds.into_iter().next().ok_or_else(missing)
+    }
+
+    async fn resize_console(&self, id: AllocationId, size: Resize) -> Result<(), RuntimeError> {
+        self.require(1, "consoles").await?;
+        self.call_done(Call::ConsoleSize { id, size }).await
     }
 
     async fn logs(

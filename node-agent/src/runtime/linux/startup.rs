@@ -15,6 +15,7 @@ use rustix::net::{AddressFamily, SocketAddrUnix, SocketFlags, SocketType};
 use super::cgroup::Cgroups;
 use super::child::{Programs, note};
 use super::container::Tools;
+use super::holder::Holder;
 use super::image_mounts::ImageMounts;
 use super::netlink::Netlink;
 use super::state::{self, Paths};
@@ -82,6 +83,7 @@ fn serve(options: &Options) -> Result<(), Failure> {
     // Whatever the agent was started with: a container's root directory must be open to its users.
     nix::sys::stat::umask(nix::sys::stat::Mode::from_bits_truncate(0o022));
     sys::ignore_broken_pipes();
+    let board = File::open("/proc/self/ns/mnt").step(|| "open /proc/self/ns/mnt")?;
     nix::sched::unshare(CloneFlags::CLONE_NEWNS).step(|| "make the keeper's mount namespace")?;
     mount_change("/", MountPropagationFlags::REC | MountPropagationFlags::PRIVATE)
         .step(|| "make its mounts private")?;
@@ -92,6 +94,7 @@ fn serve(options: &Options) -> Result<(), Failure> {
             images: ImageMounts::new(paths.run.join("images")),
             programs: Programs::new(),
             netlink: Netlink::open()?,
+            holder: Holder::new(&paths.run, board.into()),
         },
         listen(&paths.socket())?,
     )

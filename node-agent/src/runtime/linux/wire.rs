@@ -22,7 +22,7 @@ use serde::{Deserialize, Serialize};
 
 /// Version of this protocol.
 pub const VERSION: u32 = 1;
-/// What was added within the version: 1 = files. A keeper cuts off who asks what it does not know, so the agent asks only
+/// What was added within the version: 1 = files and consoles. A keeper cuts off who asks what it does not know, so the agent asks only
 /// what its keeper has.
 pub const MINOR: u32 = 1;
 /// The longest message: 128 KiB, 500 containers in a list. Below the default socket buffer of 208 KiB.
@@ -92,6 +92,20 @@ pub enum Call {
         exec: u64,
         /// Signal number.
         signal: i32,
+    },
+    /// Attach to a container's console. The reply is `done` with a socket beside it: output comes out, input goes in.
+    Attach {
+        /// Which.
+        id: AllocationId,
+        /// How many lines of its log come first.
+        lines: u32,
+    },
+    /// Set the size of a container's console.
+    ConsoleSize {
+        /// Which.
+        id: AllocationId,
+        /// To what.
+        size: Resize,
     },
     /// What a container uses.
     Stats {
