@@ -150,14 +150,13 @@ impl Execs {
         progress
     }
 
-    /// Sends a signal.
+    /// Sends a signal to a process and its group.
     ///
     /// # Errors
     /// [`Failure::NotRunning`] when there is no such process of this connection (any more).
     pub fn signal(&self, connection: ConnectionId, number: u64, signal: i32) -> Result<(), Failure> {
         let exec = self.all.get(&number).filter(|exec| exec.owner.0 == connection).ok_or(Failure::NotRunning)?;
-        let pidfd = exec.pidfd.as_ref().ok_or(Failure::NotRunning)?;
-        sys::pidfd_send_signal(pidfd.as_fd(), signal).step(|| format!("send signal {signal}"))
+        exec.send(signal).ok_or(Failure::NotRunning)?.step(|| format!("send signal {signal}"))
     }
 
     /// Kills everything that a connection started.
@@ -165,9 +164,7 @@ impl Execs {
         for exec in self.all.values_mut().filter(|exec| exec.owner.0 == connection) {
             exec.unwanted = true;
             exec.fds.clear();
-            if let Some(pidfd) = &exec.pidfd {
-                let _ = sys::pidfd_send_signal(pidfd.as_fd(), libc::SIGKILL);
-            }
+            let _ = exec.send(libc::SIGKILL);
         }
     }
 }
@@ -197,8 +194,21 @@ impl Exec {
         // It is our child and not reaped yet, so the number is still its own.
         self.pid = Some(pid);
         self.pidfd = Pid::from_raw(pid).and_then(|pid| rustix::process::pidfd_open(pid, PidfdFlags::empty()).ok());
-        if let (true, Some(pidfd)) = (self.unwanted, &self.pidfd) {
-            let _ = sys::pidfd_send_signal(pidfd.as_fd(), libc::SIGKILL);
+        if self.unwanted {
+            let _ = self.send(libc::SIGKILL);
+        }
+    }
+
+    /// Sends a signal to the process and those it started that are still of its group, as a terminal does: a shell does
+    /// not pass on what it is sent. None while there is no process.
+    fn send(&self, signal: i32) -> Option<std::io::Result<()>> {
+        let (pid, pidfd) = (self.pid?, self.pidfd.as_ref()?);
+        // It is not reaped yet, so no other group can have its number; before it leads one there is none.
+        match sys::kill(-pid, signal) {
+            Err(error) if error.raw_os_error() == Some(libc::ESRCH) => {
+                Some(sys::pidfd_send_signal(pidfd.as_fd(), signal))
+            }
+            sent => Some(sent),
         }
     }
 

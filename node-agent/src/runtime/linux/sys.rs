@@ -301,7 +301,7 @@ pub fn wait_signal() -> i32 {
     signal
 }
 
-/// Sends a signal to a process by number. Only for children that this process has not yet reaped.
+/// Sends a signal to a process, or with a negative number to a process group. Only for children that this process has not yet reaped.
 ///
 /// # Errors
 /// What `kill` says.
