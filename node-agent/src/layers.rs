@@ -1,31 +1,27 @@
 //! The writable layer of an allocation: as a tar archive out of one node and into another, as a snapshot beside itself.
 //!
-//! The tar crate only reads and writes headers: every file is opened and made here, by descriptor, below the layer's
-//! directory and through no symbolic link. Numeric owners, modes, times, hard links, overlay whiteouts (character
-//! devices 0/0) and opaque directories survive. Sockets, device nodes and file capabilities do not: they stay behind when a
-//! layer goes to another node, and are kept in a snapshot.
+//! Every file is opened and made by descriptor, below the layer's directory and through no symbolic link. Numeric
+//! owners, modes, times, hard links, overlay whiteouts (character devices 0/0) and opaque directories survive. Sockets,
+//! device nodes and file capabilities do not: they stay behind when a layer goes to another node, and are kept in a
+//! snapshot.
 
 mod copy;
-mod export;
-mod import;
 pub mod snapshots;
 
+use std::io::{self, Read, Write};
+use std::os::fd::OwnedFd;
+use std::path::Path;
+
 pub use copy::copy;
-pub use export::export;
-pub use import::import;
-
-use std::io;
-
 use roost_types::MemoryBytes;
+use rustix::fs::{CWD, Mode, OFlags};
+
+use crate::trees::{Pack, Rules, TreeError, unpack};
 
 /// The most entries of a layer.
 const MAX_ENTRIES: u64 = 1_000_000;
 /// The deepest path of a layer.
-const MAX_DEPTH: usize = 256;
-/// Extended attributes that travel: opaque directories, as either way of mounting an overlay marks them.
-const OPAQUE: [&str; 2] = ["trusted.overlay.opaque", "user.overlay.opaque"];
-/// Prefix of extended attributes in a pax header.
-const PAX_XATTR: &str = "SCHILY.xattr.";
+const MAX_DEPTH: usize = crate::trees::MAX_DEPTH;
 
 /// Why a layer cannot be moved.
 #[derive(Debug, thiserror::Error)]
@@ -41,15 +37,9 @@ pub enum LayerError {
         #[source]
         source: io::Error,
     },
-    /// The archive cannot be read or written on.
-    #[error("the archive broke off")]
-    Archive(#[source] io::Error),
-    /// The archive has no end mark: its sender failed.
-    #[error("the archive is not complete")]
-    Incomplete,
-    /// A name that would leave the layer.
-    #[error("the archive has an entry '{0}' that is not below its root")]
-    BadName(String),
+    /// Its archive.
+    #[error("the archive of the layer")]
+    Archive(#[from] TreeError),
     /// Bigger than it may be.
     #[error("the layer has more than {0}")]
     TooBig(String),
@@ -72,6 +62,31 @@ pub enum LayerError {
 fn at<E: Into<io::Error>>(step: &'static str, path: &[u8]) -> impl FnOnce(E) -> LayerError {
     let path = String::from_utf8_lossy(path).into_owned();
     move |source| LayerError::File { step, path, source: source.into() }
+}
+
+fn open(dir: &Path, flags: OFlags) -> Result<OwnedFd, LayerError> {
+    let flags = flags | OFlags::DIRECTORY | OFlags::CLOEXEC;
+    rustix::fs::openat(CWD, dir, flags, Mode::empty()).map_err(at("open", dir.as_os_str().as_encoded_bytes()))
+}
+
+/// Writes the layer in `dir` to `out`.
+///
+/// # Errors
+/// The file that cannot be read, or that the archive cannot be written on.
+pub fn export<W: Write>(dir: &Path, out: W) -> Result<W, LayerError> {
+    let root = open(dir, OFlags::RDONLY | OFlags::NOFOLLOW)?;
+    let mut pack = Pack::new(out, Rules::LAYER);
+    pack.tree(root, b".")?;
+    Ok(pack.finish()?)
+}
+
+/// Fills `dir`, which must be there and empty, from `archive`; at most `max_bytes` of file contents. Returns how many
+/// bytes of them there were.
+///
+/// # Errors
+/// The entry that cannot be made, or what is wrong with the archive.
+pub fn import<R: Read>(dir: &Path, archive: R, max_bytes: u64) -> Result<u64, LayerError> {
+    Ok(unpack(open(dir, OFlags::PATH)?, archive, max_bytes, Rules::LAYER)?)
 }
 
 #[cfg(test)]

@@ -9,9 +9,10 @@
 //! | the conversation with the controller | [`sync`], [`outbox`] |
 //! | doing planned work | [`executor`] |
 //! | images, layers, snapshots | [`images`], [`layers`] |
+//! | files inside a root, trees as archives | [`files`], [`trees`] |
 //! | user data | `first_boot` |
 //! | published ports, isolation | [`firewall`] |
-//! | exec, logs | [`streams`] |
+//! | exec, logs, files | [`streams`] |
 //! | containers | [`runtime`] |
 
 pub mod agent;
@@ -23,6 +24,7 @@ pub mod config;
 pub mod controller;
 pub mod executor;
 pub mod facts;
+pub mod files;
 pub mod firewall;
 mod first_boot;
 pub mod images;
@@ -37,4 +39,5 @@ pub mod streams;
 pub mod sync;
 #[cfg(test)]
 mod testing;
+pub mod trees;
 pub mod vitals;

@@ -7,7 +7,9 @@
 //! Backpressure is the connection's own: nothing is read from a process, a log or a layer before the piece before it
 //! was taken. When the connection goes, what served it ends: a process started by exec is killed.
 
+mod console;
 mod exec;
+mod files;
 mod layer;
 mod logs;
 mod pipe;
@@ -18,8 +20,8 @@ use std::time::Duration;
 
 use bytes::{BufMut, Bytes, BytesMut};
 use futures_util::{SinkExt, StreamExt};
-use roost_types::AllocationId;
 use roost_types::stream::{MAX_MESSAGE, StreamEnd, StreamKind, StreamRequest, channel};
+use roost_types::{AllocationId, Code};
 use tokio::net::TcpStream;
 use tokio_tungstenite::tungstenite::client::IntoClientRequest;
 use tokio_tungstenite::tungstenite::protocol::WebSocketConfig;
@@ -69,7 +71,7 @@ pub enum StreamError {
     Process(&'static str, #[source] std::io::Error),
     /// The layer could not be read.
     #[error(transparent)]
-    Layer(#[from] crate::layers::LayerError),
+    Layer(#[from] layers::LayerError),
 }
 
 /// A dialled stream.
@@ -97,6 +99,11 @@ impl Socket {
         message.put_u8(channel);
         message.put_slice(data);
         self.0.send(Message::Binary(message.freeze())).await.map_err(|e| Box::new(e).into())
+    }
+
+    /// Fails when the other side is known to be gone: sending is what tells.
+    pub(crate) async fn probe(&mut self) -> Result<(), StreamError> {
+        self.0.send(Message::Ping(Bytes::new())).await.map_err(|e| Box::new(e).into())
     }
 
     /// The next message: its channel and its data. Safe to cancel.
@@ -142,7 +149,11 @@ async fn serve_once<R: Runtime>(streams: &Streams<R>, request: StreamRequest) ->
             let env = env.into_iter().map(|(name, value)| format!("{name}={value}")).collect();
             exec::serve(&*streams.runtime, &mut socket, id, exec::Wish { command, env, tty, stdin }).await
         }
+        StreamKind::Console { size, scrollback } => {
+            console::serve(&*streams.runtime, &mut socket, id, size, scrollback).await
+        }
         StreamKind::Logs { follow, tail } => logs::serve(&*streams.runtime, &mut socket, id, (follow, tail)).await,
+        StreamKind::Files(wish) => files::serve(&*streams.runtime, &mut socket, id, &wish).await,
         StreamKind::ExportLayer { snapshot } => {
             let layer = (streams.layer_dir)(id);
             let dir = snapshot.map_or_else(|| layer.clone(), |snapshot| layers::snapshots::files(&layer, snapshot));
@@ -159,13 +170,20 @@ async fn serve_once<R: Runtime>(streams: &Streams<R>, request: StreamRequest) ->
 
 /// What the user is told of `error`: a command that cannot be executed has the shell's exit code.
 fn failed(error: &StreamError) -> StreamEnd {
-    let exit = match error {
+    let (exit, code) = match error {
         StreamError::Runtime(RuntimeError::Command { code, .. }) => {
-            Some(roost_types::ExitStatus { code: *code, oom_killed: false, at: crate::clock::now() })
+            (Some(roost_types::ExitStatus { code: *code, oom_killed: false, at: crate::clock::now() }), None)
         }
-        _ => None,
+        StreamError::Runtime(RuntimeError::NotRunning | RuntimeError::NoContainer(_)) => (None, Some(Code::NotRunning)),
+        StreamError::Runtime(RuntimeError::Unsupported(_) | RuntimeError::NotFrozen) => (None, Some(Code::Conflict)),
+        StreamError::Runtime(RuntimeError::Step { .. })
+        | StreamError::Dial(_)
+        | StreamError::Broken(_)
+        | StreamError::Closed
+        | StreamError::Process(..)
+        | StreamError::Layer(_) => (None, None),
     };
-    StreamEnd { exit, error: Some(chain(error)) }
+    StreamEnd { exit, error: Some(chain(error)), code }
 }
 
 #[cfg(test)]

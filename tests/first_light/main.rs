@@ -3,6 +3,8 @@
 //! | file | what it shows |
 //! |---|---|
 //! | `job` | a user's day: launch, look, exec, logs, stop, start, delete |
+//! | `exec` | commands whose users vanish, or send what nobody reads |
+//! | `files` | files in and out: `cp`, `file`, the API, hostile trees |
 //! | `inside` | what a container is to the kernel: namespaces, users, limits, files |
 //! | `lifecycle` | names, snapshots, first boots, stops, restarts |
 //! | `surface` | the API's contract: bad input, the document, credentials |
@@ -10,6 +12,8 @@
 //! | `hub` | the serial line: unplugged, noisy |
 //! | `power` | a board's power is cut and restored |
 
+mod exec;
+mod files;
 mod heat;
 mod hub;
 mod inside;
@@ -90,6 +94,10 @@ fn main() -> ExitCode {
         ("job::exit_codes_and_logs_are_kept", |w| job::exit_codes_and_logs_are_kept(&w.rack)),
         ("job::a_move_takes_its_files", |w| job::a_move_takes_its_files(&w.rack)),
         ("job::a_drained_board_is_emptied", |w| job::a_drained_board_is_emptied(&w.rack)),
+        ("exec::users_that_vanish_leave_nothing_behind", |w| exec::users_that_vanish_leave_nothing_behind(&w.rack)),
+        ("files::copies_go_both_ways_as_with_docker", |w| files::copies_go_both_ways_as_with_docker(&w.rack)),
+        ("files::a_hostile_tree_stays_where_it_is_put", |w| files::a_hostile_tree_stays_where_it_is_put(&w.rack)),
+        ("files::the_api_reads_writes_lists_and_removes", |w| files::the_api_reads_writes_lists_and_removes(&w.rack)),
         ("inside::every_namespace_is_its_own", |w| inside::every_namespace_is_its_own(&w.rack)),
         ("inside::users_are_private_to_it", |w| inside::users_are_private_to_it(&w.rack)),
         ("inside::memory_ends_where_the_size_says", |w| inside::memory_ends_where_the_size_says(&w.rack)),

@@ -220,6 +220,16 @@ impl Rack {
         Ok(said.stdout)
     }
 
+    /// An empty directory of this name for a test's own files; gone with the rack.
+    ///
+    /// # Errors
+    /// It cannot be made.
+    pub fn scratch(&self, name: &str) -> Result<PathBuf> {
+        let path = self.state.join("scratch").join(name);
+        fs::create_dir_all(&path).with_context(|| format!("make {}", path.display()))?;
+        Ok(path)
+    }
+
     /// Beginning of the path of every cgroup of the rack.
     ///
     /// # Errors

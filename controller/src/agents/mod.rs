@@ -2,6 +2,7 @@
 //!
 //! The node is known from its credential, never from what it says: it may report and fetch only what is its own.
 
+pub mod file_stream;
 mod first_boot;
 mod images;
 mod layers;

@@ -40,8 +40,8 @@ const OFFER_AGAIN: Duration = Duration::from_secs(1);
 const MAX_WAITING: usize = 256;
 /// Bytes a socket may hold for a slow reader before the other side is made to wait.
 const MAX_BUFFER: usize = 4 * MAX_MESSAGE;
-/// A user who does not read for so long is cut off.
-const WRITE_TIMEOUT: Duration = Duration::from_secs(60);
+/// How often each side of a splice is tried.
+const PROBE_INTERVAL: Duration = Duration::from_secs(2);
 
 /// A stream whose agent has not dialled yet.
 struct Waiting {
@@ -176,6 +176,10 @@ pub async fn dial(
 }
 
 /// Carries messages both ways until either side ends.
+///
+/// A side that does not take what it is sent makes the other one wait, for as long as its connection is alive: a command
+/// may not read its input for hours, and a user may read its output page by page. While one side waits nothing is read
+/// from the other, so both are probed: sending is what tells that somebody is gone.
 pub async fn splice(user: WebSocket, agent: WebSocket) {
     let (user_out, user_in) = user.split();
     let (agent_out, agent_in) = agent.split();
@@ -186,14 +190,18 @@ pub async fn splice(user: WebSocket, agent: WebSocket) {
 }
 
 async fn carry(mut from: SplitStream<WebSocket>, mut to: SplitSink<WebSocket, Message>) {
-    while let Some(Ok(message)) = from.next().await {
-        let sent = match message {
-            Message::Binary(bytes) => tokio::time::timeout(WRITE_TIMEOUT, to.send(Message::Binary(bytes))).await,
-            // A ping is answered by the library; text is no part of the protocol.
-            Message::Text(_) | Message::Ping(_) | Message::Pong(_) => continue,
-            Message::Close(_) => break,
+    let mut probe = tokio::time::interval(PROBE_INTERVAL);
+    loop {
+        let message = tokio::select! {
+            message = from.next() => match message {
+                Some(Ok(Message::Binary(bytes))) => Message::Binary(bytes),
+                // A ping is answered by the library; text is no part of the protocol.
+                Some(Ok(Message::Text(_) | Message::Ping(_) | Message::Pong(_))) => continue,
+                Some(Ok(Message::Close(_)) | Err(_)) | None => break,
+            },
+            _ = probe.tick() => Message::Ping(Bytes::new()),
         };
-        if !matches!(sent, Ok(Ok(()))) {
+        if to.send(message).await.is_err() {
             break;
         }
     }

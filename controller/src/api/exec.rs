@@ -20,6 +20,7 @@ const DEFAULT_SIZE: Resize = Resize { cols: 80, rows: 24 };
 #[utoipa::path(get, path = "/v1/instances/{instance}/exec", tag = "instances",
     params(("instance" = String, Path, description = "Name or id"),
         ("command" = Vec<String>, Query, description = "Command and arguments, one parameter each"),
+        ("env" = Option<Vec<String>>, Query, description = "`NAME=value`, one parameter each"),
         ("tty" = Option<bool>, Query), ("stdin" = Option<bool>, Query),
         ("cols" = Option<u16>, Query), ("rows" = Option<u16>, Query)),
     responses((status = 101), (status = 400, body = Problem), (status = 404, body = Problem),
@@ -37,11 +38,16 @@ pub async fn exec(
 }
 
 fn request(parameters: &[(String, String)]) -> Result<StreamKind, Problem> {
-    let (mut command, mut tty, mut stdin, mut size) = (Vec::new(), false, false, DEFAULT_SIZE);
+    let (mut command, mut env, mut tty, mut stdin, mut size) =
+        (Vec::new(), BTreeMap::new(), false, false, DEFAULT_SIZE);
     for (name, value) in parameters {
         let bad = || Problem::new(Code::InvalidQuery, format!("{name}={value} cannot be used")).field(name.as_str());
         match name.as_str() {
             "command" => command.push(value.clone()),
+            "env" => match value.split_once('=') {
+                Some((key, value)) if !key.is_empty() => drop(env.insert(key.to_owned(), value.to_owned())),
+                Some(_) | None => return Err(bad()),
+            },
             "tty" => tty = value.parse().map_err(|_| bad())?,
             "stdin" => stdin = value.parse().map_err(|_| bad())?,
             "cols" => size.cols = value.parse().map_err(|_| bad())?,
@@ -52,7 +58,7 @@ fn request(parameters: &[(String, String)]) -> Result<StreamKind, Problem> {
     if command.is_empty() || command[0].is_empty() {
         return Err(Problem::new(Code::InvalidQuery, "name the program to run: ?command=hostname").field("command"));
     }
-    Ok(StreamKind::Exec { command, env: BTreeMap::new(), tty: tty.then_some(size), stdin })
+    Ok(StreamKind::Exec { command, env, tty: tty.then_some(size), stdin })
 }
 
 #[cfg(test)]
@@ -83,6 +89,7 @@ mod tests {
             (&[("command", "")][..], "command"),
             (&[("command", "a"), ("tty", "maybe")][..], "tty"),
             (&[("command", "a"), ("user", "0")][..], "user"),
+            (&[("command", "a"), ("env", "A")][..], "env"),
         ] {
             assert_eq!(parse(pairs).unwrap_err().field.as_deref(), Some(field));
         }

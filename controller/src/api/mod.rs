@@ -4,11 +4,13 @@
 
 mod alerts;
 pub mod auth;
+mod console;
 mod dashboard;
 mod dev;
 mod events;
 mod exec;
 pub mod extract;
+mod files;
 mod images;
 mod instances;
 mod logs;

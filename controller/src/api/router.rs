@@ -15,8 +15,8 @@ use super::auth::require_user;
 use super::openapi::Document;
 use super::problem::no_such_method;
 use super::{
-    alerts, dashboard, dev, events, exec, images, instances, logs, metrics, nodes, operations, placements, rack,
-    service, session, snapshots,
+    alerts, console, dashboard, dev, events, exec, files, images, instances, logs, metrics, nodes, operations,
+    placements, rack, service, session, snapshots,
 };
 use crate::state::App;
 
@@ -35,7 +35,9 @@ pub(super) fn for_users() -> OpenApiRouter<Arc<App>> {
         .routes(routes!(snapshots::restore))
         .routes(routes!(placements::of_instance))
         .routes(routes!(exec::exec))
+        .routes(routes!(console::console))
         .routes(routes!(logs::logs))
+        .routes(routes!(files::read, files::write, files::delete))
         .routes(routes!(placements::dry_run))
         .routes(routes!(nodes::list))
         .routes(routes!(nodes::show, nodes::patch, nodes::delete))

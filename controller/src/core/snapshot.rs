@@ -211,7 +211,7 @@ impl Snapshot {
         let state = self.cluster.allocation(placed.1).map(|row| row.observed.state);
         match state {
             Some(roost_types::AllocationState::Running) => Ok(placed),
-            _ => Err(Problem::new(Code::Conflict, format!("'{instance}' is not running: start it first"))),
+            _ => Err(Problem::new(Code::NotRunning, format!("'{instance}' is not running: start it first"))),
         }
     }
 }

@@ -40,6 +40,8 @@ codes! {
     MissingField = "missing_field", 400, "A required field is missing";
     /// A query parameter cannot be used.
     InvalidQuery = "invalid_query", 400, "A query parameter cannot be used";
+    /// The body is not a whole tar archive, or one that cannot be unpacked here.
+    MalformedArchive = "malformed_archive", 400, "The archive cannot be unpacked";
     /// The name does not fit the rule for names.
     InvalidName = "invalid_name", 400, "The name cannot be used";
     /// No or a wrong token.
@@ -58,10 +60,14 @@ codes! {
     PortTaken = "port_taken", 409, "The port is in use";
     /// The state of the object does not allow it.
     Conflict = "conflict", 409, "The present state does not allow this";
+    /// The instance does not run.
+    NotRunning = "not_running", 409, "The instance does not run";
     /// The idempotency key was used with another body.
     IdempotencyMismatch = "idempotency_mismatch", 409, "The idempotency key was used for another request";
     /// The object changed since the caller read it.
     PreconditionFailed = "precondition_failed", 412, "The object has changed";
+    /// The request must say how long its body is.
+    LengthRequired = "length_required", 411, "The length of the body must be known";
     /// The body is over its limit.
     BodyTooLarge = "body_too_large", 413, "The body is too large";
     /// The body is not JSON by its content type.
@@ -82,6 +88,8 @@ codes! {
     NodeUnreachable = "node_unreachable", 503, "The node does not answer";
     /// The store has no room.
     StoreFull = "store_full", 507, "The store has no room";
+    /// The instance's disk has no room.
+    DiskFull = "disk_full", 507, "The instance's disk has no room";
 }
 
 impl fmt::Display for Code {

@@ -1,4 +1,4 @@
-//! Byte streams between a user and an instance: exec, logs, and the writable layer of a moving allocation.
+//! Byte streams between a user and an instance: exec, console, logs, files, and the writable layer of a moving allocation.
 //!
 //! Every stream is a WebSocket of binary messages. The first byte of a message is its channel; the rest is data. The
 //! user's side and the agent's side speak the same messages: the controller only splices them.
@@ -11,10 +11,13 @@ use std::collections::BTreeMap;
 
 use serde::{Deserialize, Serialize};
 
-use crate::{AllocationId, ExitStatus, SnapshotId, StreamId};
+use crate::{AllocationId, Code, ExitStatus, FileRequest, SnapshotId, StreamId};
 
 /// The longest message of a stream, channel byte included: 64 KiB.
 pub const MAX_MESSAGE: usize = 64 * 1024;
+
+/// The most lines of its log that a console shows first.
+pub const MAX_SCROLLBACK: u32 = 1000;
 
 /// First byte of a message.
 pub mod channel {
@@ -59,6 +62,9 @@ pub struct StreamEnd {
     pub exit: Option<ExitStatus>,
     /// Why it could not be done, in a sentence; 126/127 style exit codes come in `exit`.
     pub error: Option<String>,
+    /// Kind of the error, where one fits better than "internal".
+    #[serde(default)]
+    pub code: Option<Code>,
 }
 
 /// What a stream carries.
@@ -76,6 +82,13 @@ pub enum StreamKind {
         /// Whether standard input will be sent; otherwise it is empty.
         stdin: bool,
     },
+    /// The console of a running container that has its own init.
+    Console {
+        /// Size of the user's terminal, which the console takes over.
+        size: Option<Resize>,
+        /// How many lines of its log come first.
+        scrollback: u32,
+    },
     /// What the first process wrote.
     Logs {
         /// Keep sending new lines.
@@ -83,6 +96,8 @@ pub enum StreamKind {
         /// Only the last so many lines; everything kept when absent.
         tail: Option<u32>,
     },
+    /// Files of a running container.
+    Files(FileRequest),
     /// The writable layer as a tar archive, from the agent on channel 1.
     ExportLayer {
         /// This snapshot of it instead of what it is now.

@@ -5,6 +5,7 @@
 use std::collections::BTreeMap;
 use std::convert::Infallible;
 use std::future::Future;
+use std::os::fd::OwnedFd;
 use std::path::{Path, PathBuf};
 use std::sync::{Arc, Mutex};
 use std::time::{Duration, Instant};
@@ -16,9 +17,10 @@ use hyper::service::service_fn;
 use hyper::{Request, Response};
 use hyper_util::rt::TokioIo;
 use roost_types::size::Resources;
+use roost_types::stream::Resize;
 use roost_types::sync::{NodeNetwork, SyncRequest, SyncResponse};
 use roost_types::{
-    AllocationId, AllocationReport, AllocationSpec, AllocationState, ExitStatus, ImageDigest, Timestamp,
+    AllocationId, AllocationReport, AllocationSpec, AllocationState, ExitStatus, FileRequest, ImageDigest, Timestamp,
 };
 use sha2::{Digest, Sha256};
 use tokio::net::TcpListener;
@@ -106,6 +108,18 @@ impl Runtime for Memory {
     }
 
     async fn exec(&self, _: AllocationId, _: &ExecPlan) -> Result<ExecSession, RuntimeError> {
+        Err(RuntimeError::NotRunning)
+    }
+
+    async fn files(&self, _: AllocationId, _: &FileRequest) -> Result<ExecSession, RuntimeError> {
+        Err(RuntimeError::NotRunning)
+    }
+
+    async fn attach(&self, _: AllocationId, _: u32) -> Result<OwnedFd, RuntimeError> {
+        Err(RuntimeError::NotRunning)
+    }
+
+    async fn resize_console(&self, _: AllocationId, _: Resize) -> Result<(), RuntimeError> {
         Err(RuntimeError::NotRunning)
     }
 

@@ -14,7 +14,7 @@ use roost_allocation::Counters;
 use roost_types::size::Resources;
 use roost_types::stream::Resize;
 use roost_types::sync::NodeNetwork;
-use roost_types::{AllocationId, AllocationSpec, ExitStatus, Timestamp};
+use roost_types::{AllocationId, AllocationSpec, ExitStatus, FileRequest, Timestamp};
 use serde::{Deserialize, Serialize};
 use tokio::sync::mpsc;
 
@@ -197,6 +197,21 @@ pub trait Runtime: Send + Sync + 'static {
     /// Runs a process in a running container.
     fn exec(&self, id: AllocationId, plan: &ExecPlan)
     -> impl Future<Output = Result<ExecSession, RuntimeError>> + Send;
+
+    /// Does something with the files of a running container, as a process inside it: what its standard streams carry is
+    /// told at [`FileRequest`]. Its status is 0 when it was done.
+    fn files(
+        &self,
+        id: AllocationId,
+        request: &FileRequest,
+    ) -> impl Future<Output = Result<ExecSession, RuntimeError>> + Send;
+
+    /// Attaches to the console of a running container that has its own init: what comes out of the socket is its output,
+    /// first the last `lines` lines of its log; what goes in is typed. Others may be attached as well.
+    fn attach(&self, id: AllocationId, lines: u32) -> impl Future<Output = Result<OwnedFd, RuntimeError>> + Send;
+
+    /// Sets the size of a console.
+    fn resize_console(&self, id: AllocationId, size: Resize) -> impl Future<Output = Result<(), RuntimeError>> + Send;
 
     /// What the first process wrote: the last `tail` lines (everything kept when none), then, with `follow`, what
     /// comes, until the receiver is dropped or the container is deleted.

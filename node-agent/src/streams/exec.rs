@@ -5,6 +5,7 @@ use roost_types::AllocationId;
 use roost_types::stream::{Resize, Signal, StreamEnd, channel};
 use rustix::termios::{Winsize, tcsetwinsize};
 use tokio::sync::mpsc;
+use tokio::task::AbortHandle;
 
 use super::pipe::Pipe;
 use super::{MAX_DATA, Socket, StreamError};
@@ -29,16 +30,27 @@ pub(super) async fn serve<R: Runtime>(
     id: AllocationId,
     wish: Wish,
 ) -> Result<StreamEnd, StreamError> {
-    let plan = ExecPlan { command: wish.command, env: wish.env, tty: wish.tty };
-    let ExecSession { stdin, stdout, stderr, control, mut exit } = runtime.exec(id, &plan).await?;
-    let terminal = wish.tty.is_some();
+    let (tty, stdin) = (wish.tty, wish.stdin);
+    let plan = ExecPlan { command: wish.command, env: wish.env, tty };
+    converse(runtime.exec(id, &plan).await?, socket, tty.is_some(), stdin).await
+}
+
+/// Splices the standard streams of a process to the stream until the process has ended.
+pub(super) async fn converse(
+    session: ExecSession,
+    socket: &mut Socket,
+    terminal: bool,
+    stdin: bool,
+) -> Result<StreamEnd, StreamError> {
+    let ExecSession { stdin: input, stdout, stderr, control, mut exit } = session;
     let pipe = |what, fd| Pipe::new(fd).map_err(|source| StreamError::Process(what, source));
     let stdout = pipe("standard output", stdout)?;
     let stderr = stderr.map(|fd| pipe("standard error", fd)).transpose()?;
-    let input = wish.stdin.then(|| pipe("standard input", stdin).map(|pipe| feed(pipe, terminal))).transpose()?;
+    let input = stdin.then(|| pipe("standard input", input).map(|pipe| Feeder::start(pipe, terminal))).transpose()?;
     let mut hands = Hands { input, waiting: None, control, terminal };
     let (mut out, mut err) = (vec![0; MAX_DATA.min(16 << 10)], vec![0; 4 << 10]);
     let (mut out_open, mut err_open, mut status) = (true, stderr.is_some(), None);
+    let mut probe = tokio::time::interval(PROBE_INTERVAL);
     // Output is read to its end even after the process ended, but a child that outlives it may keep it open for ever.
     while status.is_none() || ((out_open || err_open) && !terminal) {
         tokio::select! {
@@ -57,15 +69,19 @@ pub(super) async fn serve<R: Runtime>(
             () = tokio::time::sleep(LINGER), if status.is_some() => break,
             () = hands.pass_on(), if hands.waiting.is_some() => {}
             message = socket.receive(), if hands.waiting.is_none() => hands.take(message?, &stdout).await,
+            _ = probe.tick() => socket.probe().await?,
         }
     }
     drop(hands);
     Ok(match status.flatten() {
-        Some(exit) => StreamEnd { exit: Some(exit), error: None },
-        None => StreamEnd { exit: None, error: Some("the process's status was lost".to_owned()) },
+        Some(exit) => StreamEnd { exit: Some(exit), ..StreamEnd::default() },
+        None => StreamEnd { error: Some("the process's status was lost".to_owned()), ..StreamEnd::default() },
     })
 }
 
+/// How often the connection is tried. While a process does not read its input nothing is received, so nothing else would
+/// tell that the user has gone.
+pub(super) const PROBE_INTERVAL: std::time::Duration = std::time::Duration::from_secs(2);
 /// How long output may be silent after the process ended.
 const LINGER: std::time::Duration = std::time::Duration::from_millis(200);
 
@@ -76,26 +92,51 @@ async fn read_from(pipe: Option<&Pipe>, buffer: &mut [u8]) -> std::io::Result<us
     }
 }
 
-/// Writes what arrives to the process; ends, and so closes standard input, when the sender is dropped.
-fn feed(pipe: Pipe, terminal: bool) -> mpsc::Sender<Bytes> {
-    let (sender, mut arriving) = mpsc::channel::<Bytes>(STDIN_QUEUE);
-    tokio::spawn(async move {
-        while let Some(data) = arriving.recv().await {
-            if pipe.write_all(&data).await.is_err() {
-                return;
+/// Writes what arrives to the process. Standard input is closed when the sender is dropped and all is written, or at
+/// once when the feeder is: somebody else may hold the pipe's other end and never read.
+pub(super) struct Feeder {
+    queue: Option<mpsc::Sender<Bytes>>,
+    task: AbortHandle,
+}
+
+impl Feeder {
+    pub(super) fn start(pipe: Pipe, terminal: bool) -> Self {
+        let (queue, mut arriving) = mpsc::channel::<Bytes>(STDIN_QUEUE);
+        let task = tokio::spawn(async move {
+            while let Some(data) = arriving.recv().await {
+                if pipe.write_all(&data).await.is_err() {
+                    return;
+                }
             }
+            if terminal {
+                // The process may be gone already; then nobody misses it.
+                let _ = pipe.write_all(EOT).await;
+            }
+        });
+        Self { queue: Some(queue), task: task.abort_handle() }
+    }
+
+    /// Queues what waits, once there is room; drops it when standard input is closed. Safe to cancel.
+    pub(super) async fn pass_on(&self, waiting: &mut Option<Bytes>) {
+        if let Some(queue) = &self.queue
+            && let Ok(room) = queue.reserve().await
+            && let Some(data) = waiting.take()
+        {
+            room.send(data);
         }
-        if terminal {
-            // The process may be gone already; then nobody misses it.
-            let _ = pipe.write_all(EOT).await;
-        }
-    });
-    sender
+        *waiting = None;
+    }
+}
+
+impl Drop for Feeder {
+    fn drop(&mut self) {
+        self.task.abort();
+    }
 }
 
 /// What the user can do to the process.
 struct Hands {
-    input: Option<mpsc::Sender<Bytes>>,
+    input: Option<Feeder>,
     /// For standard input, until there is room in its queue. Nothing more is received before: a process may read no
     /// further until what it wrote is taken from it, so that must go on meanwhile.
     waiting: Option<Bytes>,
@@ -106,20 +147,21 @@ struct Hands {
 impl Hands {
     /// Queues what waits for standard input, once there is room. Safe to cancel.
     async fn pass_on(&mut self) {
-        if let Some(input) = &self.input
-            && let Ok(room) = input.reserve().await
-            && let Some(data) = self.waiting.take()
-        {
-            room.send(data);
+        match &self.input {
+            Some(input) => input.pass_on(&mut self.waiting).await,
+            // What arrives for a standard input that nobody opened is dropped.
+            None => self.waiting = None,
         }
-        // What arrives for a standard input that is closed is dropped.
-        self.waiting = None;
     }
 
     async fn take(&mut self, (on, data): (u8, Bytes), terminal: &Pipe) {
         match on {
             channel::STDIN => self.waiting = Some(data),
-            channel::STDIN_CLOSE => self.input = None,
+            channel::STDIN_CLOSE => {
+                if let Some(input) = &mut self.input {
+                    input.queue = None;
+                }
+            }
             channel::RESIZE if self.terminal => {
                 if let Ok(Resize { cols, rows }) = serde_json::from_slice(&data) {
                     let size = Winsize { ws_row: rows, ws_col: cols, ws_xpixel: 0, ws_ypixel: 0 };

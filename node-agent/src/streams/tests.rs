@@ -8,9 +8,9 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use futures_util::{SinkExt, Stream, StreamExt};
-use roost_types::stream::{StreamEnd, StreamKind, StreamRequest, channel};
+use roost_types::stream::{Resize, StreamEnd, StreamKind, StreamRequest, channel};
 use roost_types::sync::NodeNetwork;
-use roost_types::{AllocationId, AllocationSpec, ExitStatus, StreamId};
+use roost_types::{AllocationId, AllocationSpec, ExitStatus, FileRequest, StreamId};
 use tokio::net::{TcpListener, TcpStream};
 use tokio::sync::{mpsc, oneshot};
 use tokio_tungstenite::WebSocketStream;
@@ -90,6 +90,18 @@ impl Runtime for Processes {
             let _ = ended.send(ExitStatus { code, oom_killed: false, at: clock::now() });
         });
         Ok(ExecSession { stdin, stdout, stderr, control, exit })
+    }
+
+    async fn files(&self, _: AllocationId, _: &FileRequest) -> Result<ExecSession, RuntimeError> {
+        Err(RuntimeError::NotRunning)
+    }
+
+    async fn attach(&self, _: AllocationId, _: u32) -> Result<OwnedFd, RuntimeError> {
+        Err(RuntimeError::NotRunning)
+    }
+
+    async fn resize_console(&self, _: AllocationId, _: Resize) -> Result<(), RuntimeError> {
+        Err(RuntimeError::NotRunning)
     }
 
     async fn logs(
@@ -205,6 +217,72 @@ async fn a_command_that_is_not_there_has_the_shells_code_and_a_signal_arrives() 
     let signal = [&[channel::SIGNAL], br#"{"signal":9}"#.as_slice()].concat();
     socket.send(Message::Binary(signal.into())).await.unwrap();
     assert_eq!(collect(&mut socket).await.1.exit.unwrap().code, 128);
+}
+
+/// Waits until a process has ended.
+async fn ends(pid: &str) {
+    let is_over = || std::fs::read_to_string(format!("/proc/{pid}/stat")).map_or(true, |stat| stat.contains(") Z "));
+    for _ in 0..1000 {
+        if is_over() {
+            return;
+        }
+        tokio::time::sleep(Duration::from_millis(10)).await;
+    }
+    panic!("process {pid} outlives its user");
+}
+
+/// Starts a command that says its pid and reads nothing, and sends it more than all buffers hold.
+async fn blocked(script: &str) -> (WebSocketStream<TcpStream>, String) {
+    let mut socket = dialled(exec(&["sh", "-c", script], true), Path::new("/nonexistent")).await;
+    let said = loop {
+        match socket.next().await.unwrap().unwrap() {
+            Message::Binary(said) if said[0] == channel::STDOUT => break said,
+            _ => {}
+        }
+    };
+    let pid = String::from_utf8_lossy(&said[1..]).trim().to_owned();
+    for _ in 0..64 {
+        let piece = Message::Binary(vec![channel::STDIN; 32 << 10].into());
+        if tokio::time::timeout(Duration::from_millis(200), socket.send(piece)).await.is_err() {
+            break;
+        }
+    }
+    (socket, pid)
+}
+
+#[tokio::test]
+async fn a_command_that_reads_nothing_ends_with_its_user() {
+    let (socket, pid) = blocked("echo $$; exec sleep 600").await;
+    drop(socket);
+    ends(&pid).await;
+}
+
+#[tokio::test]
+async fn users_that_vanish_leave_no_task() {
+    let tasks = || tokio::runtime::Handle::current().metrics().num_alive_tasks();
+    let (before, mut users) = (tasks(), Vec::new());
+    for _ in 0..20 {
+        // A child that outlives the command holds its standard streams and never reads.
+        users.push(blocked("sleep 600 & echo $$ $!; exec sleep 600").await);
+    }
+    let (sockets, said): (Vec<_>, Vec<_>) = users.into_iter().unzip();
+    drop(sockets);
+    let (commands, children): (Vec<_>, Vec<_>) = said.iter().filter_map(|said| said.split_once(' ')).unzip();
+    for command in commands {
+        ends(command).await;
+    }
+    for _ in 0..500 {
+        if tasks() <= before {
+            break;
+        }
+        tokio::time::sleep(Duration::from_millis(10)).await;
+    }
+    let left = tasks();
+    for child in children {
+        let pid = rustix::process::Pid::from_raw(child.parse().unwrap()).unwrap();
+        rustix::process::kill_process(pid, rustix::process::Signal::KILL).unwrap();
+    }
+    assert!(left <= before, "{left} tasks, {before} before");
 }
 
 #[tokio::test]

@@ -14,14 +14,7 @@ use roost_types::{AllocationId, MemoryBytes};
 
 use crate::escapes::*;
 use crate::probe::{a_system_may_do_what_its_golden_file_says, an_app_may_do_what_its_golden_file_says};
-use crate::rig::{Case, Rig, loop_count};
-
-macro_rules! cases {
-    ($($name:ident),* $(,)?) => {
-        /// Every case.
-        pub const ALL: &[(&str, Case)] = &[$((stringify!($name), |rig| Box::pin($name(rig)))),*];
-    };
-}
+use crate::rig::{Rig, loop_count};
 
 cases![
     a_container_starts_runs_execs_logs_stops_and_is_deleted,

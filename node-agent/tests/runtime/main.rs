@@ -3,8 +3,18 @@
 //! A main of its own, because the test needs a network namespace before it has threads, and because the keeper is this
 //! very program, run again with `keeper` as its first argument. Arguments select cases by a part of their names.
 
+/// Makes `ALL` of cases: each with its name.
+macro_rules! cases {
+    ($($name:ident),* $(,)?) => {
+        /// Every case.
+        pub const ALL: &[(&str, crate::rig::Case)] = &[$((stringify!($name), |rig| Box::pin($name(rig)))),*];
+    };
+}
+
 mod cases;
+mod console;
 mod escapes;
+mod files;
 mod pauses;
 mod probe;
 mod rig;
@@ -17,7 +27,7 @@ fn main() -> ExitCode {
         return roost_agent::runtime::linux::keeper_main(arguments.into_iter().skip(1));
     }
     if arguments.iter().any(|argument| argument == "--list") {
-        for (name, _) in cases::ALL.iter().chain(pauses::ALL) {
+        for (name, _) in all() {
             println!("{name}: test");
         }
         return ExitCode::SUCCESS;
@@ -30,7 +40,7 @@ fn main() -> ExitCode {
     let wanted: Vec<String> =
         arguments.iter().filter_map(|a| a.to_str()).filter(|a| !a.starts_with('-')).map(str::to_owned).collect();
     let (mut passed, mut failed) = (0, 0);
-    for (name, case) in cases::ALL.iter().chain(pauses::ALL) {
+    for (name, case) in all() {
         if !wanted.is_empty() && !wanted.iter().any(|part| name.contains(part.as_str())) {
             continue;
         }
@@ -44,4 +54,8 @@ fn main() -> ExitCode {
     rig::remove_image();
     println!("test result: {}. {passed} passed; {failed} failed", if failed == 0 { "ok" } else { "FAILED" });
     if failed == 0 { ExitCode::SUCCESS } else { ExitCode::FAILURE }
+}
+
+fn all() -> impl Iterator<Item = &'static (&'static str, rig::Case)> {
+    cases::ALL.iter().chain(files::ALL).chain(console::ALL).chain(pauses::ALL)
 }

@@ -69,7 +69,7 @@ fn build_image(name: &str, change: impl FnOnce(&Path)) -> PathBuf {
     fs::write(root.join("etc/passwd"), "root:x:0:0::/root:/bin/sh\n").expect("passwd");
     fs::write(
         root.join("etc/inittab"),
-        "::sysinit:/bin/echo booted\n::respawn:/bin/sleep 1000\n::shutdown:/bin/echo bye\n",
+        "::sysinit:/bin/echo booted\n::respawn:/bin/sleep 1000\n::askfirst:-/bin/sh\n::shutdown:/bin/echo bye\n",
     )
     .expect("inittab");
     fs::write(root.join("bin/not-a-program"), "neither a script nor a program").expect("file");

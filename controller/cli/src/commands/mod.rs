@@ -1,8 +1,11 @@
 //! The verbs, one file per noun.
 
+mod console;
+mod copy;
 mod dev_action;
 mod event;
 mod exec;
+mod file;
 mod hub;
 mod image;
 mod instance;
@@ -12,6 +15,8 @@ mod node;
 mod operation;
 mod rack;
 mod snapshot;
+mod stream;
+mod terminal;
 mod why;
 
 use std::process::ExitCode;
@@ -58,6 +63,11 @@ pub fn run(cli: Cli) -> Result<ExitCode, CliError> {
             Command::Rename { instance, new } => instance::rename(&client()?, style, &instance, &new).await,
             Command::Snapshot(command) => snapshot::run(&client()?, style, command).await,
             Command::Exec(args) => return exec::exec(&client()?, args).await,
+            Command::Console { instance, scrollback } => {
+                return console::console(&client()?, &instance, scrollback).await;
+            }
+            Command::Cp(args) => copy::copy(&client()?, style, args).await,
+            Command::File(command) => file::run(&client()?, style, command).await,
             Command::Logs { instance, follow, tail } => logs::logs(&client()?, &instance, follow, tail).await,
             Command::Why { instance } => why::why(&client()?, style, &instance).await,
             Command::Rack { watch } => rack::rack(&client()?, style, watch).await,

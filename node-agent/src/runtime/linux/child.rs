@@ -22,7 +22,7 @@ use super::overlay::{self, Layers, Stage};
 use super::plan::{DEFAULT_PATH, Plan, Profile};
 use super::seccomp::{self, Program};
 use super::wire::{self, Context, Failure};
-use super::{caps, init, mounts, sys};
+use super::{caps, init, mounts, sys, terminal};
 
 /// The most files a container's process may have open at once.
 const MAX_FILES: u64 = 524_288;
@@ -38,7 +38,7 @@ pub enum Report {
         /// Host pid.
         pid: i32,
     },
-    /// An exec has its terminal, which is beside this message.
+    /// An exec has its terminal, or a container its console, which is beside this message.
     Terminal,
     /// A step failed; the process ends.
     Failed(Failure),
@@ -103,15 +103,23 @@ fn become_container(own: &Inheritance<'_>) -> Result<(), Failure> {
     Netlink::open()?.configure_inside(own.plan)?;
     mounts::furnish(root.as_fd(), dev.as_fd(), own.plan)?;
     drop(dev);
+    let console = match own.plan.profile {
+        Profile::App => None,
+        Profile::System => Some(terminal::make_console(root.as_fd(), &own.channel)?),
+    };
     rustix::process::fchdir(&root).step(|| "enter the root")?;
     rustix::process::pivot_root(".", ".").step(|| "make the root the root")?;
     unmount(".", UnmountFlags::DETACH).step(|| "let go of the old root")?;
     rustix::process::chdir("/").step(|| "go to /")?;
-    let input =
-        rustix::fs::open("/dev/null", OFlags::RDWR | OFlags::CLOEXEC, Mode::empty()).step(|| "open /dev/null")?;
-    sys::dup_onto(&input, 0).step(|| "set standard input")?;
-    sys::dup_onto(&own.output[0], 1).step(|| "set standard output")?;
-    sys::dup_onto(&own.output[1], 2).step(|| "set standard error")
+    let null = rustix::fs::open("/dev/null", OFlags::RDWR | OFlags::CLOEXEC, Mode::empty());
+    let null = null.step(|| "open /dev/null")?;
+    let [input, output, error] = match &console {
+        Some(console) => [console, console, console],
+        None => [&null, &own.output[0], &own.output[1]],
+    };
+    sys::dup_onto(input, 0).step(|| "set standard input")?;
+    sys::dup_onto(output, 1).step(|| "set standard output")?;
+    sys::dup_onto(error, 2).step(|| "set standard error")
 }
 
 /// Puts the calling process into a container's groups.
@@ -178,7 +186,11 @@ pub fn execute(profile: Profile, program: &Program, command: &[String], environm
     }
 }
 
-fn restrict(profile: Profile, program: &Program) -> Result<(), Failure> {
+/// Gives up every privilege that the profile does not have.
+///
+/// # Errors
+/// The step that failed.
+pub fn restrict(profile: Profile, program: &Program) -> Result<(), Failure> {
     nix::sys::stat::umask(nix::sys::stat::Mode::from_bits_truncate(0o022));
     limit(Resource::RLIMIT_CORE, 0, 0)?;
     let (_, hard) = getrlimit(Resource::RLIMIT_NOFILE).step(|| "read the limit of open files")?;

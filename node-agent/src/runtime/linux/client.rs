@@ -8,8 +8,9 @@ use std::time::Duration;
 
 use roost_allocation::Counters;
 use roost_types::size::Resources;
+use roost_types::stream::Resize;
 use roost_types::sync::NodeNetwork;
-use roost_types::{AllocationId, AllocationSpec, ExitStatus};
+use roost_types::{AllocationId, AllocationSpec, ExitStatus, FileRequest};
 use tokio::sync::{mpsc, oneshot};
 
 use super::cgroup::Cgroups;
@@ -142,23 +143,24 @@ impl Runtime for LinuxRuntime {
     }
 
     async fn exec(&self, id: AllocationId, plan: &ExecPlan) -> Result<ExecSession, RuntimeError> {
-        let call = Call::Exec { id, command: plan.command.clone(), env: plan.env.clone(), tty: plan.tty };
-        let (exec, fds) = match self.call(call).await? {
-            (Reply::Exec { exec }, fds) => (exec, fds),
-            (other, _) => return Err(unexpected(&other)),
-        };
-        let (control, commands) = mpsc::channel(8);
-        let exit = self.watch_exec(exec);
-        tokio::spawn(control_exec(Arc::clone(&self.shared), exec, commands));
-        let mut fds = fds.into_iter();
-        match (fds.next(), fds.next(), fds.next()) {
-            (Some(stdin), Some(stdout), stderr) => Ok(ExecSession { stdin, stdout, stderr, control, exit }),
-            (Some(stdin), None, None) => {
-                let stdout = stdin.try_clone().map_err(|error| step("duplicate the terminal", error))?;
-                Ok(ExecSession { stdin, stdout, stderr: None, control, exit })
-            }
-            _ => Err(step("take over the pipes of the process", io::ErrorKind::InvalidData.into())),
-        }
+        self.begin_exec(Call::Exec { id, command: plan.command.clone(), env: plan.env.clone(), tty: plan.tty }).await
+    }
+
+    async fn files(&self, id: AllocationId, request: &FileRequest) -> Result<ExecSession, RuntimeError> {
+        self.require(1, "files").await?;
+        self.begin_exec(Call::Files { id, request: request.clone() }).await
+    }
+
+    async fn attach(&self, id: AllocationId, lines: u32) -> Result<OwnedFd, RuntimeError> {
+        self.require(1, "consoles").await?;
+        let (_, fds) = self.call(Call::Attach { id, lines }).await?;
+        let missing = || step("take over the console", io::ErrorKind::InvalidData.into());
+        fds.into_iter().next().ok_or_else(missing)
+    }
+
+    async fn resize_console(&self, id: AllocationId, size: Resize) -> Result<(), RuntimeError> {
+        self.require(1, "consoles").await?;
+        self.call_done(Call::ConsoleSize { id, size }).await
     }
 
     async fn logs(
@@ -211,6 +213,36 @@ impl Runtime for LinuxRuntime {
 }
 
 impl LinuxRuntime {
+    /// Whether the keeper, which may be of an earlier release, knows what was added in `minor`.
+    async fn require(&self, minor: u32, what: &str) -> Result<(), RuntimeError> {
+        ensure_connected(&self.shared).await?;
+        if self.shared.inner().minor >= minor {
+            return Ok(());
+        }
+        Err(RuntimeError::Unsupported(format!(
+            "the board's keeper is of an earlier release and has no {what} yet: restart the board, or move the instance"
+        )))
+    }
+
+    async fn begin_exec(&self, call: Call) -> Result<ExecSession, RuntimeError> {
+        let (exec, fds) = match self.call(call).await? {
+            (Reply::Exec { exec }, fds) => (exec, fds),
+            (other, _) => return Err(unexpected(&other)),
+        };
+        let (control, commands) = mpsc::channel(8);
+        let exit = self.watch_exec(exec);
+        tokio::spawn(control_exec(Arc::clone(&self.shared), exec, commands));
+        let mut fds = fds.into_iter();
+        match (fds.next(), fds.next(), fds.next()) {
+            (Some(stdin), Some(stdout), stderr) => Ok(ExecSession { stdin, stdout, stderr, control, exit }),
+            (Some(stdin), None, None) => {
+                let stdout = stdin.try_clone().map_err(|error| step("duplicate the terminal", error))?;
+                Ok(ExecSession { stdin, stdout, stderr: None, control, exit })
+            }
+            _ => Err(step("take over the pipes of the process", io::ErrorKind::InvalidData.into())),
+        }
+    }
+
     fn watch_exec(&self, exec: u64) -> oneshot::Receiver<ExitStatus> {
         let (sender, receiver) = oneshot::channel();
         let mut inner = self.shared.inner();

@@ -60,6 +60,8 @@ type Answer = Result<(Reply, Vec<OwnedFd>), Failure>;
 pub struct Inner {
     /// The connection.
     pub socket: Option<Arc<AsyncFd<OwnedFd>>>,
+    /// The keeper's [`wire::MINOR`].
+    pub minor: u32,
     /// The last request.
     pub seq: u64,
     /// Requests without an answer.
@@ -133,7 +135,10 @@ pub async fn ensure_connected(shared: &Arc<Shared>) -> Result<(), RuntimeError> 
 
 async fn greet(shared: &Arc<Shared>) -> Result<(), RuntimeError> {
     match call_connected(shared, Call::Hello { version: wire::VERSION }).await? {
-        (Reply::Hello { version, .. }, _) if version == wire::VERSION => Ok(()),
+        (Reply::Hello { version, minor, .. }, _) if version == wire::VERSION => {
+            shared.inner().minor = minor;
+            Ok(())
+        }
         (Reply::Hello { version, .. }, _) => Err(RuntimeError::Unsupported(format!(
             "the keeper speaks version {version} of the protocol, this agent {}",
             wire::VERSION

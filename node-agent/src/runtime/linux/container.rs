@@ -13,6 +13,8 @@ use rustix::process::{Pid, PidfdFlags};
 
 use super::cgroup::Cgroups;
 use super::child::{self, Go, Inheritance, Programs, Report};
+use super::console::{self, Console, for_log};
+use super::holder::Holder;
 use super::image_mounts::ImageMounts;
 use super::logs::{Bucket, Writer};
 use super::netlink::Netlink;
@@ -43,6 +45,8 @@ pub struct Tools {
     pub init: OwnedFd,
     /// The node's network namespace.
     pub netlink: Netlink,
+    /// Holds consoles while there is no keeper.
+    pub holder: Holder,
 }
 
 /// A container that is running.
@@ -53,6 +57,8 @@ pub struct Running {
     is_child: bool,
     /// Where its output comes out: standard output and error.
     pub output: [OwnedFd; 2],
+    /// Its console, where it has its own init.
+    pub console: Option<Console>,
     /// Kill it at this time (Unix milliseconds).
     pub kill_at: Option<i64>,
 }
@@ -142,8 +148,13 @@ impl Container {
         wire::send(&ours, &Go {}, &[layers.lower.as_fd(), layers.writable.as_fd(), dev.as_fd()])
             .step(|| "send its layers to the container")?;
         drop((layers, dev));
-        wait_for_exec(&ours)?;
-        let running = Running { pidfd: process.keep(), is_child: true, output, kill_at: None };
+        let console = wait_for_exec(&ours)?.map(Console::new);
+        if let Some(console) = &console
+            && let Err(failure) = tools.holder.hold(id, console.master())
+        {
+            child::note(&format!("have the console of {id} held: {failure:?}"));
+        }
+        let running = Running { pidfd: process.keep(), is_child: true, output, console, kill_at: None };
         Ok(Self { saved, running: Some(running), log, bucket: Bucket::new(sys::unix_ms()) })
     }
 
@@ -151,8 +162,9 @@ impl Container {
     ///
     /// # Errors
     /// When its output cannot be opened.
-    pub fn adopt(saved: Saved, paths: &Paths) -> Result<Self, Failure> {
+    pub fn adopt(saved: Saved, tools: &mut Tools) -> Result<Self, Failure> {
         let id = saved.id;
+        let paths = &tools.paths;
         let log = Writer::new(paths.log(id));
         let mut adopted = Self { saved, running: None, log, bucket: Bucket::new(sys::unix_ms()) };
         let ContainerState::Running { pid, .. } = adopted.saved.phase else { return Ok(adopted) };
@@ -165,7 +177,8 @@ impl Container {
             Some(pidfd) if state::start_ticks(pid) == Some(adopted.saved.start_ticks) => {
                 make_output(&paths.scratch(id))?;
                 let output = open_output(&paths.scratch(id), libc::O_NONBLOCK)?;
-                adopted.running = Some(Running { pidfd, is_child: false, output, kill_at: None });
+                let console = adopted.saved.system.then(|| tools.holder.take(id)).flatten().map(Console::new);
+                adopted.running = Some(Running { pidfd, is_child: false, output, console, kill_at: None });
             }
             _ => {
                 let exit = ExitStatus { code: -1, oom_killed: false, at: Timestamp(sys::unix_ms()) };
@@ -230,6 +243,25 @@ impl Container {
         Some(exit)
     }
 
+    /// Attaches somebody to its console.
+    ///
+    /// # Errors
+    /// When it does not run or has none, or too many are attached.
+    pub fn attach(&mut self, paths: &Paths, lines: u32) -> Result<OwnedFd, Failure> {
+        let log = paths.log(self.id());
+        self.console()?.attach(&log, lines)
+    }
+
+    /// Its console.
+    ///
+    /// # Errors
+    /// When it does not run or has none.
+    pub fn console(&mut self) -> Result<&mut Console, Failure> {
+        let system = self.saved.system;
+        let running = self.running.as_mut().ok_or(Failure::NotRunning)?;
+        running.console.as_mut().ok_or_else(|| console::none(system))
+    }
+
     /// Copies output to the log as far as the container's rate allows.
     pub fn drain(&mut self, now_ms: i64, buffer: &mut [u8]) {
         let allowed = self.bucket.available(now_ms);
@@ -243,10 +275,20 @@ impl Container {
     }
 
     fn copy_output(&mut self, allowed: u64, buffer: &mut [u8]) -> u64 {
-        let Some(running) = &self.running else { return 0 };
+        let Some(running) = &mut self.running else { return 0 };
         let mut copied = 0;
         let length = buffer.len().min(usize::try_from(allowed).unwrap_or(usize::MAX));
         let buffer = &mut buffer[..length];
+        if buffer.is_empty() {
+            return 0;
+        }
+        if let Some(console) = &mut running.console {
+            let got = console.read(buffer);
+            copied += got as u64;
+            if let Err(error) = self.log.write(false, &for_log(&buffer[..got])) {
+                child::note(&format!("write the log of {}: {error}", self.saved.id));
+            }
+        }
         for (fd, stderr) in running.output.iter().zip([false, true]) {
             if let Ok(got) = rustix::io::read(fd, &mut *buffer)
                 && got > 0
@@ -303,6 +345,7 @@ impl Drop for Process {
 /// kernel takes down by itself.
 pub fn clean_up(id: AllocationId, tools: &mut Tools) {
     tools.images.release(id, sys::unix_ms());
+    tools.holder.release(id);
     // Groups that are still busy are tried again by the next start or by delete.
     let _ = tools.cgroups.remove(&id.to_string());
 }
@@ -350,15 +393,22 @@ fn stop_signal(plan: &Plan, image: &OwnedFd) -> i32 {
     }
 }
 
-fn wait_for_exec(channel: &OwnedFd) -> Result<(), Failure> {
+/// Waits until the new process is executed; its console, where it has one.
+fn wait_for_exec(channel: &OwnedFd) -> Result<Option<OwnedFd>, Failure> {
     let timeout = Timespec { tv_sec: START_TIMEOUT.as_secs().cast_signed(), tv_nsec: 0 };
-    let ready = poll(&mut [PollFd::new(channel, PollFlags::IN)], Some(&timeout)).step(|| "wait for the container")?;
-    if ready == 0 {
-        return Err(Failure::step("wait for the container's first process", &io::ErrorKind::TimedOut.into()));
-    }
-    match wire::receive::<Report>(channel, &mut [0; wire::MAX_REPORT]) {
-        Ok(Some((Report::Failed(failure), _))) => Err(failure),
-        Ok(Some((Report::Forked { .. } | Report::Terminal, _)) | None) => Ok(()),
-        Err(error) => Err(Failure::step("hear from the container's first process", &error)),
+    let mut console = None;
+    loop {
+        let ready =
+            poll(&mut [PollFd::new(channel, PollFlags::IN)], Some(&timeout)).step(|| "wait for the container")?;
+        if ready == 0 {
+            return Err(Failure::step("wait for the container's first process", &io::ErrorKind::TimedOut.into()));
+        }
+        match wire::receive::<Report>(channel, &mut [0; wire::MAX_REPORT]) {
+            Ok(Some((Report::Failed(failure), _))) => return Err(failure),
+            Ok(Some((Report::Terminal, fds))) => console = fds.into_iter().next(),
+            Ok(Some((Report::Forked { .. }, _))) => {}
+            Ok(None) => return Ok(console),
+            Err(error) => return Err(Failure::step("hear from the container's first process", &error)),
+        }
     }
 }

@@ -2,24 +2,25 @@
 //!
 //! ```text
 //! keeper ─ clone3 ─▶ guide: joins the cgroups and namespaces, clone3(CLONE_PARENT), ends
-//!    └──────────────▶ process: a child of the keeper, inside; execve closes the channel
+//!    └──────────────▶ process: a child of the keeper, inside; execve closes the channel, or it does when it works on files
 //! ```
 //! Nothing here waits for the container: what it mounted or replaced can delay only the process itself.
 
-use std::io;
 use std::os::fd::{AsFd, OwnedFd};
 
 use nix::sched::CloneFlags;
+use roost_types::FileRequest;
 use roost_types::stream::Resize;
-use rustix::fs::{Mode, OFlags, fstat};
+use rustix::fs::{Mode, OFlags};
 use rustix::process::DumpableBehavior;
-use rustix::termios::Winsize;
 
 use super::cgroup::Entry;
 use super::child::{self, Report};
+use super::files;
 use super::plan::Profile;
 use super::seccomp::Program;
 use super::sys::{self, Cloned};
+use super::terminal::{self, Terminal};
 use super::wire::{self, Context, Failure};
 
 /// Every namespace of a container.
@@ -41,12 +42,23 @@ pub struct Job<'a> {
     pub profile: Profile,
     /// Filter of that profile.
     pub program: &'a Program,
-    /// Command and arguments.
-    pub command: &'a [String],
-    /// Environment.
-    pub environment: &'a [String],
+    /// What it does.
+    pub work: Work<'a>,
     /// Its standard input, output and error, or a terminal of this size.
     pub io: Io,
+}
+
+/// What a process does inside.
+pub enum Work<'a> {
+    /// Becomes a command.
+    Command {
+        /// Command and arguments.
+        command: &'a [String],
+        /// Environment.
+        environment: &'a [String],
+    },
+    /// Does something with files and ends.
+    Files(&'a FileRequest),
 }
 
 /// Where its input comes from and its output goes.
@@ -106,7 +118,7 @@ fn guide(job: &Job<'_>, channel: OwnedFd) -> ! {
     match sys::clone3(libc::CLONE_PARENT, None) {
         Ok(Cloned::Child) => {
             let failure = match prepare(job, &channel) {
-                Ok(()) => child::execute(job.profile, job.program, job.command, job.environment),
+                Ok(()) => work(job),
                 Err(failure) => failure,
             };
             child::give_up(&channel, failure)
@@ -116,6 +128,14 @@ fn guide(job: &Job<'_>, channel: OwnedFd) -> ! {
             sys::exit_now(0)
         }
         Err(error) => child::give_up(&channel, Failure::step("fork in the container", &error)),
+    }
+}
+
+/// Returns only when it could not be begun.
+fn work(job: &Job<'_>) -> Failure {
+    match job.work {
+        Work::Command { command, environment } => child::execute(job.profile, job.program, command, environment),
+        Work::Files(request) => files::run(job.profile, job.program, request),
     }
 }
 
@@ -130,8 +150,11 @@ fn prepare(job: &Job<'_>, channel: &OwnedFd) -> Result<(), Failure> {
             }
         }
         Io::Terminal(size) => {
-            let (terminal, own) = open_terminal(*size).step(|| "open a terminal in the container")?;
-            wire::send(channel, &Report::Terminal, &[terminal.as_fd()]).step(|| "hand over the terminal")?;
+            let flags = OFlags::PATH | OFlags::DIRECTORY | OFlags::CLOEXEC;
+            let root = rustix::fs::open("/", flags, Mode::empty()).step(|| "open the container's root")?;
+            let Terminal { master, own } =
+                terminal::open(root.as_fd(), *size).step(|| "open a terminal in the container")?;
+            wire::send(channel, &Report::Terminal, &[master.as_fd()]).step(|| "hand over the terminal")?;
             rustix::process::ioctl_tiocsctty(&own).step(|| "take the terminal")?;
             for standard in 0..3 {
                 sys::dup_onto(&own, standard).step(|| "set the standard files")?;
@@ -139,18 +162,4 @@ fn prepare(job: &Job<'_>, channel: &OwnedFd) -> Result<(), Failure> {
         }
     }
     Ok(())
-}
-
-/// Opens a terminal on the container's devpts. The container's root could have put anything in its place: what was
-/// opened must be the multiplexer device on a devpts, and the other end comes from it, never from a path.
-fn open_terminal(size: Resize) -> io::Result<(OwnedFd, OwnedFd)> {
-    let flags = OFlags::RDWR | OFlags::NOCTTY | OFlags::CLOEXEC | OFlags::NOFOLLOW | OFlags::NONBLOCK;
-    let terminal = rustix::fs::open("/dev/pts/ptmx", flags, Mode::empty())?;
-    if fstat(&terminal)?.st_rdev != sys::PTMX_DEVICE || !sys::is_devpts(terminal.as_fd()) {
-        return Err(io::Error::other("/dev/pts/ptmx of the container is not a terminal multiplexer"));
-    }
-    let own = sys::terminal_peer(terminal.as_fd())?;
-    let size = Winsize { ws_row: size.rows, ws_col: size.cols, ws_xpixel: 0, ws_ypixel: 0 };
-    rustix::termios::tcsetwinsize(&terminal, size)?;
-    Ok((terminal, own))
 }

@@ -4,13 +4,13 @@ use std::collections::BTreeMap;
 use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
 
 use roost_types::stream::Resize;
-use roost_types::{ExitStatus, Timestamp};
+use roost_types::{ExitStatus, FileRequest, Timestamp};
 use rustix::pipe::{PipeFlags, pipe_with};
 use rustix::process::{Pid, PidfdFlags};
 
 use super::child::Report;
 use super::container::{Container, Tools};
-use super::exec::{self, Io, Job};
+use super::exec::{self, Io, Job, Work};
 use super::keeper::ConnectionId;
 use super::plan::Profile;
 use super::sys;
@@ -47,6 +47,21 @@ pub enum Progress {
     },
 }
 
+/// What a process is to do.
+pub enum Task {
+    /// Run a command.
+    Command {
+        /// Command and arguments.
+        command: Vec<String>,
+        /// Added to the container's environment.
+        env: Vec<String>,
+        /// Size of its terminal.
+        tty: Option<Resize>,
+    },
+    /// Do something with files.
+    Files(FileRequest),
+}
+
 struct Exec {
     owner: Owner,
     /// Open until the process is executed or failed.
@@ -76,33 +91,28 @@ impl Execs {
     ///
     /// # Errors
     /// [`Failure::NotRunning`], or the step that failed.
-    pub fn begin(
-        &mut self,
-        container: &Container,
-        tools: &Tools,
-        owner: Owner,
-        command: &[String],
-        mut env: Vec<String>,
-        tty: Option<Resize>,
-    ) -> Result<(), Failure> {
+    pub fn begin(&mut self, container: &Container, tools: &Tools, owner: Owner, task: &Task) -> Result<(), Failure> {
         let running = container.running.as_ref().ok_or(Failure::NotRunning)?;
         let ContainerState::Running { pid: init, .. } = container.saved.phase else { return Err(Failure::NotRunning) };
-        let (io, fds) = match tty {
-            Some(size) => (Io::Terminal(size), Vec::new()),
-            None => pipes()?,
+        let (io, fds) = match task {
+            Task::Command { tty: Some(size), .. } => (Io::Terminal(*size), Vec::new()),
+            Task::Command { tty: None, .. } | Task::Files(_) => pipes()?,
         };
-        // What the user adds comes first: the first entry of a name wins in every libc.
-        env.extend(
-            container.saved.environment.iter().filter(|have| !overridden(have, &env)).cloned().collect::<Vec<_>>(),
-        );
+        let environment;
+        let work = match task {
+            Task::Command { command, env, .. } => {
+                environment = joined(env, &container.saved.environment);
+                Work::Command { command, environment: &environment }
+            }
+            Task::Files(request) => Work::Files(request),
+        };
         let profile = if container.saved.system { Profile::System } else { Profile::App };
         let begun = exec::begin(Job {
             target: &running.pidfd,
             entry: tools.cgroups.entry(&container.id().to_string(), init)?,
             profile,
             program: tools.programs.of(profile),
-            command,
-            environment: &env,
+            work,
             io,
         })?;
         self.dying.push(begun.guide);
@@ -140,14 +150,13 @@ impl Execs {
         progress
     }
 
-    /// Sends a signal.
+    /// Sends a signal to a process and its group.
     ///
     /// # Errors
     /// [`Failure::NotRunning`] when there is no such process of this connection (any more).
     pub fn signal(&self, connection: ConnectionId, number: u64, signal: i32) -> Result<(), Failure> {
         let exec = self.all.get(&number).filter(|exec| exec.owner.0 == connection).ok_or(Failure::NotRunning)?;
-        let pidfd = exec.pidfd.as_ref().ok_or(Failure::NotRunning)?;
-        sys::pidfd_send_signal(pidfd.as_fd(), signal).step(|| format!("send signal {signal}"))
+        exec.send(signal).ok_or(Failure::NotRunning)?.step(|| format!("send signal {signal}"))
     }
 
     /// Kills everything that a connection started.
@@ -155,9 +164,7 @@ impl Execs {
         for exec in self.all.values_mut().filter(|exec| exec.owner.0 == connection) {
             exec.unwanted = true;
             exec.fds.clear();
-            if let Some(pidfd) = &exec.pidfd {
-                let _ = sys::pidfd_send_signal(pidfd.as_fd(), libc::SIGKILL);
-            }
+            let _ = exec.send(libc::SIGKILL);
         }
     }
 }
@@ -187,8 +194,21 @@ impl Exec {
         // It is our child and not reaped yet, so the number is still its own.
         self.pid = Some(pid);
         self.pidfd = Pid::from_raw(pid).and_then(|pid| rustix::process::pidfd_open(pid, PidfdFlags::empty()).ok());
-        if let (true, Some(pidfd)) = (self.unwanted, &self.pidfd) {
-            let _ = sys::pidfd_send_signal(pidfd.as_fd(), libc::SIGKILL);
+        if self.unwanted {
+            let _ = self.send(libc::SIGKILL);
+        }
+    }
+
+    /// Sends a signal to the process and those it started that are still of its group, as a terminal does: a shell does
+    /// not pass on what it is sent. None while there is no process.
+    fn send(&self, signal: i32) -> Option<std::io::Result<()>> {
+        let (pid, pidfd) = (self.pid?, self.pidfd.as_ref()?);
+        // It is not reaped yet, so no other group can have its number; before it leads one there is none.
+        match sys::kill(-pid, signal) {
+            Err(error) if error.raw_os_error() == Some(libc::ESRCH) => {
+                Some(sys::pidfd_send_signal(pidfd.as_fd(), signal))
+            }
+            sent => Some(sent),
         }
     }
 
@@ -215,6 +235,11 @@ fn pipes() -> Result<(Io, Vec<OwnedFd>), Failure> {
     let (read_output, output) = make()?;
     let (read_error, error) = make()?;
     Ok((Io::Pipes([input, output, error]), vec![write_input, read_output, read_error]))
+}
+
+/// What the user adds comes first: the first entry of a name wins in every libc.
+fn joined(added: &[String], own: &[String]) -> Vec<String> {
+    added.iter().chain(own.iter().filter(|have| !overridden(have, added))).cloned().collect()
 }
 
 fn overridden(have: &str, env: &[String]) -> bool {

@@ -6,7 +6,7 @@
 //!
 //! ```text
 //! listener ─▶ connection ─▶ Call ─▶ Reply          first process's pidfd ─▶ exit ─▶ Event, waiting stops and deletes
-//! output FIFOs ─▶ log                              exec's channel, pidfd ─▶ Reply with its pipes, Event
+//! output FIFOs, consoles ─▶ log, viewers           exec's channel, pidfd ─▶ Reply with its pipes, Event
 //! ```
 //! No tenant can make it wait: what runs inside a container is only ever waited for by `poll`.
 
@@ -23,8 +23,9 @@ use rustix::io::Errno;
 use rustix::net::SocketFlags;
 
 use super::child::note;
+use super::console::Part;
 use super::container::{self, Container, Tools};
-use super::execs::{Execs, Progress};
+use super::execs::{Execs, Owner, Progress, Task};
 use super::quota;
 use super::state::Saved;
 use super::sys;
@@ -78,6 +79,7 @@ enum Source {
     Connection(ConnectionId),
     Exit(AllocationId),
     Output(AllocationId),
+    Console(AllocationId, Part),
     Exec(u64),
 }
 
@@ -113,7 +115,7 @@ impl Keeper {
         let saved = Saved::read_all(&self.tools.paths).step(|| "read the containers' state files")?;
         for saved in saved {
             let id = saved.id;
-            let container = Container::adopt(saved, &self.tools.paths)?;
+            let container = Container::adopt(saved, &mut self.tools)?;
             if container.running.is_none() {
                 container::clean_up(id, &mut self.tools);
             } else if self.tools.cgroups.is_frozen(&id.to_string()) {
@@ -137,12 +139,16 @@ impl Keeper {
                         container.drain(sys::unix_ms(), &mut self.buffer);
                     }
                 }
+                Source::Console(id, part) => self.serve_console(id, part),
                 Source::Exec(exec) => self.advance_exec(exec),
             }
         }
         let now = sys::unix_ms();
         for container in self.containers.values_mut() {
             container.kill_if_due(now);
+            if let Ok(console) = container.console() {
+                console.forget_gone();
+            }
         }
         self.tools.images.unmount_idle(now);
         self.settle_waiters();
@@ -154,14 +160,14 @@ impl Keeper {
         let (timeout, throttled) = self.due(sys::unix_ms());
         let watched = self.watched(&throttled);
         let mut fds: Vec<PollFd<'_>> =
-            watched.iter().map(|(_, fd)| PollFd::from_borrowed_fd(*fd, PollFlags::IN)).collect();
+            watched.iter().map(|(_, fd, flags)| PollFd::from_borrowed_fd(*fd, *flags)).collect();
         let timeout = timeout.map(|ms| Timespec { tv_sec: ms / 1000, tv_nsec: ms % 1000 * 1_000_000 });
         match poll(&mut fds, timeout.as_ref()) {
             Ok(_) | Err(Errno::INTR) => {}
             Err(error) => return Err(Failure::step("wait for events", &error.into())),
         }
         let ready = fds.iter().map(|fd| !fd.revents().is_empty());
-        Ok(watched.iter().zip(ready).filter_map(|((source, _), ready)| ready.then_some(*source)).collect())
+        Ok(watched.iter().zip(ready).filter_map(|((source, ..), ready)| ready.then_some(*source)).collect())
     }
 
     /// After how many milliseconds something is to be done unasked, and whose output has to wait until then.
@@ -185,18 +191,44 @@ impl Keeper {
         (due, throttled)
     }
 
-    fn watched(&self, throttled: &[AllocationId]) -> Vec<(Source, BorrowedFd<'_>)> {
-        let mut all = vec![(Source::Listener, self.listener.as_fd())];
-        all.extend(self.connections.iter().map(|(&connection, fd)| (Source::Connection(connection), fd.as_fd())));
+    fn watched(&self, throttled: &[AllocationId]) -> Vec<(Source, BorrowedFd<'_>, PollFlags)> {
+        let mut all = vec![(Source::Listener, self.listener.as_fd(), PollFlags::IN)];
+        let connections = self.connections.iter();
+        all.extend(connections.map(|(&connection, fd)| (Source::Connection(connection), fd.as_fd(), PollFlags::IN)));
         for (&id, container) in &self.containers {
             let Some(running) = &container.running else { continue };
-            all.push((Source::Exit(id), running.pidfd.as_fd()));
-            if !throttled.contains(&id) {
-                all.extend(running.output.iter().map(|fifo| (Source::Output(id), fifo.as_fd())));
+            all.push((Source::Exit(id), running.pidfd.as_fd(), PollFlags::IN));
+            let may_log = !throttled.contains(&id);
+            if may_log {
+                all.extend(running.output.iter().map(|fifo| (Source::Output(id), fifo.as_fd(), PollFlags::IN)));
+            }
+            let console = running.console.iter().flat_map(|console| console.watched(may_log));
+            all.extend(console.map(|(part, fd, flags)| (Source::Console(id, part), fd, flags)));
+        }
+        all.extend(self.execs.watched().map(|(exec, fd)| (Source::Exec(exec), fd, PollFlags::IN)));
+        all
+    }
+
+    fn serve_console(&mut self, id: AllocationId, part: Part) {
+        let Some(container) = self.containers.get_mut(&id) else { return };
+        if part == Part::Master {
+            container.drain(sys::unix_ms(), &mut self.buffer);
+        }
+        if let Ok(console) = container.console() {
+            match part {
+                Part::Master => console.type_on(),
+                Part::Viewer(place) => console.serve_viewer(place),
             }
         }
-        all.extend(self.execs.watched().map(|(exec, fd)| (Source::Exec(exec), fd)));
-        all
+    }
+
+    fn attach(&mut self, connection: ConnectionId, seq: u64, id: AllocationId, lines: u32) {
+        let paths = &self.tools.paths;
+        let found = self.containers.get_mut(&id).ok_or(Failure::NoContainer(id));
+        match found.and_then(|container| container.attach(paths, lines)) {
+            Ok(socket) => self.reply(connection, seq, Ok(Reply::Done), &[socket.as_fd()]),
+            Err(failure) => self.reply(connection, seq, Err(failure), &[]),
+        }
     }
 
     fn accept(&mut self) {
@@ -260,7 +292,9 @@ impl Keeper {
     fn serve_request(&mut self, connection: ConnectionId, request: Request) {
         let seq = request.seq;
         let result = match request.call {
-            Call::Hello { version: _ } => Ok(Reply::Hello { version: wire::VERSION, pid: std::process::id() }),
+            Call::Hello { version: _ } => {
+                Ok(Reply::Hello { version: wire::VERSION, minor: wire::MINOR, pid: std::process::id() })
+            }
             Call::List => Ok(Reply::List(self.list())),
             Call::EnsureNetwork(network) => self.tools.netlink.ensure_network(&network).map(|()| Reply::Done),
             Call::Start(call) => self.start(&call),
@@ -275,15 +309,15 @@ impl Keeper {
             },
             Call::Thaw { id } => self.thaw(id),
             Call::Exec { id, command, env, tty } => {
-                let Some(container) = self.containers.get(&id) else {
-                    return self.reply(connection, seq, Err(Failure::NoContainer(id)), &[]);
-                };
-                match self.execs.begin(container, &self.tools, (connection, seq), &command, env, tty) {
-                    Ok(()) => return,
-                    Err(failure) => Err(failure),
-                }
+                return self.begin_exec((connection, seq), id, &Task::Command { command, env, tty });
             }
+            Call::Files { id, request } => return self.begin_exec((connection, seq), id, &Task::Files(request)),
             Call::ExecSignal { exec, signal } => self.execs.signal(connection, exec, signal).map(|()| Reply::Done),
+            Call::Attach { id, lines } => return self.attach(connection, seq, id, lines),
+            Call::ConsoleSize { id, size } => {
+                let found = self.containers.get_mut(&id).ok_or(Failure::NoContainer(id));
+                found.and_then(|container| container.console()?.resize(size)).map(|()| Reply::Done)
+            }
             Call::Stats { id } => self.stats(id),
         };
         self.reply(connection, seq, result, &[]);
@@ -392,6 +426,17 @@ impl Keeper {
         }
         let usage = self.tools.cgroups.usage(&id.to_string());
         Ok(Reply::Stats { cpu_usec: usage.cpu_usec, memory_bytes: usage.memory_bytes, pids: usage.pids })
+    }
+
+    /// Answers at once only when it cannot be begun.
+    fn begin_exec(&mut self, owner: Owner, id: AllocationId, task: &Task) {
+        let begun = match self.containers.get(&id) {
+            Some(container) => self.execs.begin(container, &self.tools, owner, task),
+            None => Err(Failure::NoContainer(id)),
+        };
+        if let Err(failure) = begun {
+            self.reply(owner.0, owner.1, Err(failure), &[]);
+        }
     }
 
     fn note_exit(&mut self, id: AllocationId) {

@@ -104,6 +104,36 @@ fn parse(bytes: &[u8]) -> Vec<LogChunk> {
         .collect()
 }
 
+/// The last `lines` lines of the log, as far as they are in its last `most` bytes.
+///
+/// # Errors
+/// What reading says; a log that is not there yet is empty.
+pub fn recent(directory: &Path, most: u64, lines: u32) -> io::Result<Vec<LogChunk>> {
+    let mut bytes = Vec::new();
+    let mut left = most;
+    for name in [CURRENT, PREVIOUS] {
+        let mut file = match File::open(directory.join(name)) {
+            Ok(file) => file,
+            Err(error) if error.kind() == io::ErrorKind::NotFound => continue,
+            Err(error) => return Err(error),
+        };
+        let length = file.metadata()?.len();
+        let skipped = length.saturating_sub(left);
+        file.seek(SeekFrom::Start(skipped))?;
+        let mut older = Vec::new();
+        file.take(left).read_to_end(&mut older)?;
+        if skipped > 0 {
+            // It begins in the middle of a record.
+            let whole = older.iter().position(|byte| *byte == b'\n').map_or(older.len(), |at| at + 1);
+            older.drain(..whole);
+        }
+        left -= left.min(length);
+        older.extend(bytes);
+        bytes = older;
+    }
+    Ok(tail(parse(&bytes), lines as usize))
+}
+
 /// The last `lines` lines; a line in pieces counts once.
 fn tail(mut chunks: Vec<LogChunk>, lines: usize) -> Vec<LogChunk> {
     let mut ends = 0;

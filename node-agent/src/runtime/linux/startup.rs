@@ -15,6 +15,7 @@ use rustix::net::{AddressFamily, SocketAddrUnix, SocketFlags, SocketType};
 use super::cgroup::Cgroups;
 use super::child::{Programs, note};
 use super::container::Tools;
+use super::holder::Holder;
 use super::image_mounts::ImageMounts;
 use super::netlink::Netlink;
 use super::overlay::Stage;
@@ -84,6 +85,7 @@ fn serve(options: &Options) -> Result<(), Failure> {
     // Whatever the agent was started with: a container's root directory must be open to its users.
     nix::sys::stat::umask(nix::sys::stat::Mode::from_bits_truncate(0o022));
     sys::ignore_broken_pipes();
+    let board = File::open("/proc/self/ns/mnt").step(|| "open /proc/self/ns/mnt")?;
     nix::sched::unshare(CloneFlags::CLONE_NEWNS).step(|| "make the keeper's mount namespace")?;
     mount_change("/", MountPropagationFlags::REC | MountPropagationFlags::PRIVATE)
         .step(|| "make its mounts private")?;
@@ -96,6 +98,7 @@ fn serve(options: &Options) -> Result<(), Failure> {
             programs: Programs::new(),
             init: init::load()?,
             netlink: Netlink::open()?,
+            holder: Holder::new(&paths.run, board.into()),
         },
         listen(&paths.socket())?,
     )

@@ -423,6 +423,13 @@ pub fn close_on_exec_from(first: u32) -> io::Result<()> {
     check(unsafe { libc::syscall(libc::SYS_close_range, first, u32::MAX, libc::CLOSE_RANGE_CLOEXEC) })
 }
 
+/// Closes every descriptor from `first` on. For a process that will use none of them again: their owners in this
+/// process's memory must be forgotten (the caller never returns to them).
+pub fn close_all_from(first: u32) {
+    // SAFETY: called by forked processes only, which from here on touch no descriptor but 0 to 2 and new ones.
+    unsafe { libc::syscall(libc::SYS_close_range, first, u32::MAX, 0) };
+}
+
 /// Duplicates `fd` onto one of the standard descriptors 0, 1, 2.
 ///
 /// # Errors
@@ -431,6 +438,15 @@ pub fn dup_onto(fd: impl AsFd, standard: u8) -> io::Result<()> {
     assert!(standard <= 2, "only the standard descriptors");
     // SAFETY: the standard descriptors have no owner in safe Rust.
     check(unsafe { libc::dup2(fd.as_fd().as_raw_fd(), i32::from(standard)) }.into())
+}
+
+/// Gives memory that was freed back to the kernel, where the C library can.
+pub fn return_free_memory() {
+    #[cfg(target_env = "gnu")]
+    // SAFETY: touches the allocator's own bookkeeping only.
+    unsafe {
+        libc::malloc_trim(0);
+    }
 }
 
 /// Ends this process at once, without running destructors or flushing buffers that belong to the process it was forked
@@ -469,7 +485,8 @@ pub fn ignore_broken_pipes() {
     unsafe { libc::signal(libc::SIGPIPE, libc::SIG_IGN) };
 }
 
-/// Sends a signal to a process by number. Only for children that this process has not yet reaped.
+/// Sends a signal to a process, or with a negative number to a process group. Only for children that this process has
+/// not yet reaped.
 ///
 /// # Errors
 /// What `kill` says.

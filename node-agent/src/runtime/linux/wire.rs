@@ -14,7 +14,7 @@ use crate::runtime::ContainerStatus;
 use roost_types::size::Resources;
 use roost_types::stream::Resize;
 use roost_types::sync::NodeNetwork;
-use roost_types::{AllocationId, AllocationSpec, ExitStatus, Timestamp};
+use roost_types::{AllocationId, AllocationSpec, ExitStatus, FileRequest, Timestamp};
 use rustix::net::{
     RecvAncillaryBuffer, RecvAncillaryMessage, RecvFlags, SendAncillaryBuffer, SendAncillaryMessage, SendFlags,
 };
@@ -23,6 +23,9 @@ use serde::{Deserialize, Serialize};
 
 /// Version of this protocol.
 pub const VERSION: u32 = 1;
+/// What was added within the version: 1 = files and consoles. A keeper cuts off who asks what it does not know, so the agent asks only
+/// what its keeper has.
+pub const MINOR: u32 = 1;
 /// The longest message: 128 KiB, 500 containers in a list. Below the default socket buffer of 208 KiB.
 pub const MAX_MESSAGE: usize = 128 * 1024;
 /// The longest message of a new process to the keeper and back, which carry a failure at most: 8 KiB.
@@ -94,12 +97,33 @@ pub enum Call {
         /// Size of its terminal.
         tty: Option<Resize>,
     },
+    /// Do something with a container's files. The reply is that of [`Call::Exec`].
+    Files {
+        /// Which.
+        id: AllocationId,
+        /// What.
+        request: FileRequest,
+    },
     /// Send a signal to a process that this connection started.
     ExecSignal {
         /// Number from [`Reply::Exec`].
         exec: u64,
         /// Signal number.
         signal: i32,
+    },
+    /// Attach to a container's console. The reply is `done` with a socket beside it: output comes out, input goes in.
+    Attach {
+        /// Which.
+        id: AllocationId,
+        /// How many lines of its log come first.
+        lines: u32,
+    },
+    /// Set the size of a container's console.
+    ConsoleSize {
+        /// Which.
+        id: AllocationId,
+        /// To what.
+        size: Resize,
     },
     /// What a container uses.
     Stats {
@@ -142,6 +166,9 @@ pub enum Reply {
     Hello {
         /// The keeper's [`VERSION`].
         version: u32,
+        /// The keeper's [`MINOR`].
+        #[serde(default)]
+        minor: u32,
         /// Its process id.
         pid: u32,
     },
@@ -154,7 +181,7 @@ pub enum Reply {
         /// When.
         at: Timestamp,
     },
-    /// To `exec`; the descriptors are stdin, stdout, stderr, or the terminal alone.
+    /// To `exec` and `files`; the descriptors are stdin, stdout, stderr, or the terminal alone.
     Exec {
         /// Its number on this keeper.
         exec: u64,
