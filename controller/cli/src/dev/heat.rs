@@ -7,7 +7,7 @@ use std::path::Path;
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::{Duration, Instant};
 
-use roost_heat_model::{Air, Hold};
+use roost_heat_model::{Hold, Rack, TRIP};
 use roost_types::{MilliCelsius, MilliPercent, Name};
 
 use super::boards::Boards;
@@ -17,8 +17,8 @@ use crate::error::CliError;
 
 /// Time between two steps.
 const STEP: Duration = Duration::from_millis(500);
-/// First passive trip point of a board's SoC.
-const TRIP: MilliCelsius = MilliCelsius::whole(85);
+/// The simulated air and boards live this many times as fast: a heat sink that warms in minutes does so in seconds.
+const PACE: f64 = 20.0;
 
 /// The air and what feels it.
 pub struct Heat {
@@ -26,7 +26,7 @@ pub struct Heat {
     zones: Vec<Name>,
     boards: Arc<Boards>,
     hub: Arc<Hub>,
-    air: Mutex<Air>,
+    air: Mutex<Rack>,
 }
 
 impl Heat {
@@ -34,7 +34,7 @@ impl Heat {
     pub fn new(layout: &Layout, boards: Arc<Boards>, hub: Arc<Hub>) -> Arc<Self> {
         let plans = layout.plans();
         let zones: Vec<Name> = (0..usize::from(layout.shelves())).map(|shelf| layout.zone(shelf)).collect();
-        let air = Mutex::new(Air::new(zones.len(), plans.iter().map(BoardPlan::shelf).collect()));
+        let air = Mutex::new(Rack::alike(zones.len(), plans.iter().map(BoardPlan::shelf).collect()));
         Arc::new(Self { plans, zones, boards, hub, air })
     }
 
@@ -110,7 +110,7 @@ impl Heat {
     /// One step of the air, written to the boards' sensors; gives what the hub's chips feel.
     fn step(&self, seconds: f64, loads: &[Option<f64>]) -> Vec<Feeling> {
         let mut air = self.air.lock().unwrap_or_else(PoisonError::into_inner);
-        air.step(seconds, loads);
+        air.step(seconds * PACE, loads);
         for (index, plan) in self.plans.iter().enumerate() {
             if loads[index].is_some() {
                 // A board whose power is being cut just now loses its sensors; the next step finds it off.
@@ -135,7 +135,7 @@ fn write_sensor(root: &Path, temperature: MilliCelsius) -> std::io::Result<()> {
     if !zone.exists() {
         fs::create_dir_all(&zone)?;
         fs::write(zone.join("type"), "cpu-thermal\n")?;
-        fs::write(zone.join("trip_point_0_temp"), format!("{}\n", TRIP.0))?;
+        fs::write(zone.join("trip_point_0_temp"), format!("{}\n", MilliCelsius::from_f64(TRIP).0))?;
         fs::write(zone.join("trip_point_0_type"), "passive\n")?;
     }
     // Replaced in one step: a reader never sees half a number.
