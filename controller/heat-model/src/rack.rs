@@ -123,6 +123,12 @@ impl Rack {
         self.hub = connected;
     }
 
+    /// Whether the hub is there.
+    #[must_use]
+    pub const fn has_hub(&self) -> bool {
+        self.hub
+    }
+
     /// Holds an inlet, or lets it go.
     pub fn hold(&mut self, shelf: usize, hold: Option<Hold>) {
         self.holds[shelf] = hold;
