@@ -4,7 +4,7 @@ use roost_types::instance::Transport;
 use roost_types::node::Amounts;
 use roost_types::placement::Filter;
 use roost_types::size::{Arch, Resources};
-use roost_types::{Eligibility, Name, NodeId, NodeStatus, NodeUse, Publish, ThermalState};
+use roost_types::{Eligibility, MilliCelsius, Name, NodeId, NodeStatus, NodeUse, Publish, ThermalState};
 
 use crate::candidate::{Candidate, Request};
 
@@ -43,6 +43,15 @@ pub enum Refusal<'a> {
         /// With numbers and age.
         reason: &'a str,
     },
+    /// With the request on it, it would be hot.
+    WouldBeHot {
+        /// Where its temperature would go.
+        predicted: MilliCelsius,
+        /// Temperature at which it is hot.
+        hot: MilliCelsius,
+        /// How far below that it must stay.
+        headroom: MilliCelsius,
+    },
     /// It had a temperature source and lost it.
     SensorLost {
         /// The zone that cools it.
@@ -74,7 +83,7 @@ impl Refusal<'_> {
             Self::Left | Self::NotAsked | Self::WantsNode(_) | Self::WantsArch(_) | Self::WantsLabel(..) => {
                 Filter::Constraint
             }
-            Self::Thermal { .. } => Filter::Thermal,
+            Self::Thermal { .. } | Self::WouldBeHot { .. } => Filter::Thermal,
             Self::SensorLost { .. } => Filter::SensorLost,
             Self::Feature(_) => Filter::Feature,
             Self::Port(_) => Filter::Port,
@@ -104,6 +113,9 @@ impl Refusal<'_> {
                 Some(zone) => format!("zone {zone}: {reason}"),
                 None => (*reason).to_owned(),
             },
+            Self::WouldBeHot { predicted, hot, headroom } => {
+                format!("with it {predicted} are predicted: it must stay {headroom} below hot {hot}")
+            }
             Self::Feature(advice) => (*advice).to_owned(),
             Self::Port(port) => format!("port {port} is published by another instance there"),
             Self::Cpu(wanted, free) => {
@@ -121,7 +133,7 @@ pub fn filter<'a>(node: &Candidate<'a>, request: &Request<'a>) -> Option<Refusal
     reachable(node)
         .or_else(|| usable(node))
         .or_else(|| suitable(node, request))
-        .or_else(|| cool(node))
+        .or_else(|| cool(node, request))
         .or_else(|| node.missing_limit.map(Refusal::Feature))
         .or_else(|| port(node, request))
         .or_else(|| room(node, request))
@@ -167,12 +179,17 @@ fn suitable<'a>(node: &Candidate<'a>, request: &Request<'a>) -> Option<Refusal<'
     missing.map(|(key, value)| Refusal::WantsLabel(key, value))
 }
 
-fn cool<'a>(node: &Candidate<'a>) -> Option<Refusal<'a>> {
+fn cool<'a>(node: &Candidate<'a>, request: &Request<'a>) -> Option<Refusal<'a>> {
     let (zone, reason) = (node.zone, node.heat.reason);
+    let (hot, headroom) = (node.heat.hot, request.headroom);
+    let would_be_hot = |at: &MilliCelsius| at.0.saturating_add(headroom.0) >= hot.0;
     match node.heat.state {
         ThermalState::Hot | ThermalState::Critical => Some(Refusal::Thermal { zone, reason }),
         ThermalState::Unknown if node.heat.lost => Some(Refusal::SensorLost { zone, reason }),
-        ThermalState::Unknown | ThermalState::Nominal | ThermalState::Warm => None,
+        ThermalState::Unknown | ThermalState::Nominal | ThermalState::Warm => {
+            let predicted = node.heat.predicted.filter(would_be_hot)?;
+            Some(Refusal::WouldBeHot { predicted, hot, headroom })
+        }
     }
 }
 
@@ -265,6 +282,7 @@ pub(crate) mod tests {
                 constraints: &self.constraints,
                 only: None,
                 not: None,
+                headroom: MilliCelsius(0),
                 publish: &[],
             }
         }
@@ -301,6 +319,12 @@ pub(crate) mod tests {
             (told(&labelled.node(), &labelled.request()), Filter::Constraint, "disk = nvme"),
             (told(&elsewhere.node(), &elsewhere.request()), Filter::Constraint, "n02"),
             (with(&|n| (n.heat.state, n.heat.reason) = (ThermalState::Hot, "inlet 41.0 °C")), Filter::Thermal, "41.0"),
+            (with(&|n| n.heat.predicted = Some(MilliCelsius::whole(81))), Filter::Thermal, "81.0"),
+            (
+                told(&base().0, &Request { headroom: MilliCelsius::whole(30), ..base().1 }),
+                Filter::Thermal,
+                "30.0 °C below hot 80.0",
+            ),
             (with(&|n| (n.heat.state, n.heat.lost) = (ThermalState::Unknown, true)), Filter::SensorLost, "shelf-1"),
             (with(&|n| n.missing_limit = Some("cgroup_enable=memory")), Filter::Feature, "cgroup_enable=memory"),
             (told(&base().0, &Request { publish: &port, ..base().1 }), Filter::Port, "8080"),

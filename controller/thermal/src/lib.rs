@@ -18,6 +18,7 @@
 
 mod board;
 mod dew;
+mod forecast;
 mod level;
 mod node;
 mod policy;

@@ -6,6 +6,7 @@ use roost_types::rack::Limits;
 use roost_types::{MilliCelsius, ThermalState, Timestamp};
 
 use crate::board::BoardModel;
+use crate::forecast::{FeltLoad, Moment};
 use crate::level::{Level, compare, seconds};
 use crate::policy::Policy;
 use crate::trend::Trend;
@@ -35,6 +36,9 @@ pub struct NodeHeat {
     soc: Option<(Timestamp, MilliCelsius)>,
     trip: Option<MilliCelsius>,
     load: f64,
+    felt: FeltLoad,
+    /// The air it breathed when that was last known, in °C.
+    air: Option<f64>,
     level: Level,
     trend: Trend,
     board: BoardModel,
@@ -43,6 +47,9 @@ pub struct NodeHeat {
     monitoring: Monitoring,
     estimate: Option<MilliCelsius>,
     predicted: Option<MilliCelsius>,
+    /// How many times as much a watt warms it as it should.
+    factor: f64,
+    hysteresis: MilliCelsius,
     limits: Option<Limits>,
     fault: Option<String>,
 }
@@ -70,10 +77,15 @@ impl NodeHeat {
         self.limits = Some(limits);
         let soc = self.soc.and_then(|(at, soc)| policy.worst_case(&policy.soc, soc, now.since(at)));
         let inlet = zone.and_then(ZoneHeat::inlet);
+        self.felt.feed(now, self.load, policy.board_lag);
+        self.air = inlet.map(MilliCelsius::as_f64).or(self.air);
         self.learn(now, policy, zone);
         let by_air = inlet.map(|inlet| MilliCelsius::from_f64(inlet.as_f64() + self.board.rise(self.load)));
         self.estimate = soc.max(by_air);
-        self.predicted = self.estimate.map(|estimate| self.project(estimate, policy));
+        self.hysteresis = policy.soc.hysteresis;
+        self.factor = soc.map_or(1.0, |soc| self.moment(soc).factor(&self.board));
+        self.predicted =
+            self.estimate.map(|estimate| MilliCelsius::from_f64(self.moment(estimate).predict(&self.board, policy)));
         self.monitoring = self.monitor(soc, inlet, zone);
         let from = self.state;
         let (own, own_reason) = self.own_state(now, policy, soc, &limits);
@@ -120,17 +132,20 @@ impl NodeHeat {
             // A fault must not become the new normal; a better heat sink may.
             let rise = soc.as_f64() - air.as_f64();
             let most = if self.board.is_learned() { FAULT_RESIDUAL } else { STRANGER_RESIDUAL };
-            if rise - self.board.rise(self.load) < most {
-                self.board.learn(self.load, rise);
+            if rise - self.board.rise(self.felt.value()) < most {
+                self.board.learn(self.felt.value(), rise);
             }
         }
     }
 
-    /// `T + slope · τ`; a falling temperature is not credited in advance.
-    fn project(&self, estimate: MilliCelsius, policy: &Policy) -> MilliCelsius {
-        let fastest = f64::from(policy.soc.max_slew) / 1000.0;
-        let slope = self.trend.slope().unwrap_or(0.0).clamp(0.0, fastest);
-        MilliCelsius::from_f64(estimate.as_f64() + slope * policy.horizon.as_secs_f64())
+    fn moment(&self, temperature: MilliCelsius) -> Moment {
+        Moment {
+            temperature: temperature.as_f64(),
+            slope: self.trend.slope().unwrap_or(0.0),
+            air: self.air,
+            load: self.load,
+            felt: self.felt.value(),
+        }
     }
 
     fn monitor(&self, soc: Option<MilliCelsius>, inlet: Option<MilliCelsius>, zone: Option<&ZoneHeat>) -> Monitoring {
@@ -146,8 +161,7 @@ impl NodeHeat {
     fn diagnose(&self, soc: Option<MilliCelsius>, zone: Option<&ZoneHeat>) -> Option<String> {
         let zone = zone.filter(|zone| zone.state() == ThermalState::Nominal)?;
         let (soc, inlet) = (soc?, zone.inlet()?);
-        let expected = inlet.as_f64() + self.board.rise(self.load);
-        let residual = soc.as_f64() - expected;
+        let residual = self.moment(soc).residual(&self.board)?;
         (residual > FAULT_RESIDUAL && self.level.mark() >= ThermalState::Warm).then(|| {
             format!("{residual:.1} °C hotter than its load explains while its air has {inlet}: look at its fan")
         })
@@ -180,7 +194,33 @@ impl NodeHeat {
     /// Where it would go with this much more load (0 to 1).
     #[must_use]
     pub fn predict_with(&self, extra_load: f64) -> Option<MilliCelsius> {
-        self.predicted.map(|at| MilliCelsius::from_f64(at.as_f64() + self.board.load_rise() * extra_load))
+        self.predicted.map(|at| MilliCelsius(at.0.saturating_add(self.rise_of(extra_load).0)))
+    }
+
+    /// What this much load (0 to 1) does to its temperature, with its fans as they are.
+    #[must_use]
+    pub fn rise_of(&self, load: f64) -> MilliCelsius {
+        MilliCelsius::from_f64(self.board.load_rise() * self.factor.max(1.0) * load)
+    }
+
+    /// Its air alone makes it hot: its own sensor says less.
+    #[must_use]
+    pub fn is_hot_by_air(&self) -> bool {
+        self.state >= ThermalState::Hot && self.level.mark() < ThermalState::Hot
+    }
+
+    /// By how much its prediction must fall for it to be safe: for a board that is warm and, by its prediction, will be
+    /// hot, or that is hot and not on its way back.
+    #[must_use]
+    pub fn needs_relief(&self) -> Option<MilliCelsius> {
+        let (limits, predicted) = (self.limits?, self.predicted?);
+        let safe = MilliCelsius(limits.hot.0 - self.hysteresis.0);
+        let needs = match self.level.mark() {
+            ThermalState::Unknown | ThermalState::Nominal => false,
+            ThermalState::Warm => predicted >= limits.hot,
+            ThermalState::Hot | ThermalState::Critical => predicted >= safe,
+        };
+        needs.then(|| MilliCelsius(predicted.0 - safe.0))
     }
 
     /// What the SoC itself last said.

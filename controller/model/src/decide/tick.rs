@@ -3,7 +3,8 @@
 use std::sync::Arc;
 use std::time::Duration;
 
-use roost_types::{EventKind, Name, NodeId, NodeStatus, Severity, ThermalState};
+use roost_thermal::NodeHeat;
+use roost_types::{EventKind, MilliCelsius, Name, NodeId, NodeStatus, Severity, ThermalState};
 
 use crate::brake::many_at_once;
 use crate::decide::nodes::subject;
@@ -104,13 +105,26 @@ fn heat(draft: &mut Draft, node: &NodeRow) {
     let zone: Option<Name> = draft.cluster.zone_of(node).map(|zone| zone.name.clone());
     let zone = zone.and_then(|name| draft.cluster.zones.get(&name).cloned());
     let now = draft.now;
-    let change =
-        draft.edit_live(node.id, |live| live.heat.step(now, &config.thermal, node.limits.as_ref(), zone.as_deref()));
+    let (change, cooler) = draft.edit_live(node.id, |live| {
+        let before = live.heat.predicted();
+        let change = live.heat.step(now, &config.thermal, node.limits.as_ref(), zone.as_deref());
+        (change, has_cooled(before, &live.heat))
+    });
+    if cooler {
+        draft.make_room();
+    }
     let Some(change) = change else { return };
     let message = format!("node {} is {}: {}", node.name, change.to, change.reason);
     draft.event(EventKind::NodeThermalChanged, subject(&node.name), &message);
     alert(draft, &format!("heat/{}", node.name), &subject(&node.name), change.to, &message);
     draft.make_room();
+}
+
+/// A warm board's prediction has fallen below another two degrees: it may be able to take what waits.
+fn has_cooled(before: Option<MilliCelsius>, heat: &NodeHeat) -> bool {
+    let step = |at: MilliCelsius| at.0 / 2000;
+    let was_warm = before.zip(heat.limits()).is_some_and(|(before, limits)| before >= limits.warm);
+    was_warm && heat.predicted().zip(before).is_some_and(|(now, before)| step(now) < step(before))
 }
 
 /// Fires from hot on, resolves from warm down; `unknown` changes nothing: it may well still be hot.
