@@ -162,6 +162,8 @@ fn heat(cluster: &Cluster, row: &NodeRow, now: Timestamp) -> NodeHeat {
         age_ms: ages.into_iter().flatten().min().map(milliseconds),
         unmonitored: !row.monitored && own.is_none_or(|own| own.monitoring() == Monitoring::Never),
         reason: own.map_or_else(String::new, |own| own.explanation()),
+        diagnosis: own.and_then(|own| own.diagnosis()).map(|diagnosis| diagnosis.to_string()),
+        learned: own.and_then(|own| own.learned()),
     }
 }
 

@@ -11,6 +11,9 @@ const BOARDS: usize = 4;
 const LEARNING: i64 = 3_600;
 const FAULTY: i64 = 1_200;
 
+/// What breaks a rack.
+type Fault = fn(&mut Rack);
+
 struct Shelf {
     rack: Rack,
     zone: ZoneHeat,
@@ -61,7 +64,7 @@ impl Shelf {
 #[test]
 fn a_healthy_shelf_has_nothing_wrong_and_each_fault_is_named() {
     let first = |cause| vec![Some(cause), None, None, None];
-    let faults: [(&str, fn(&mut Rack), Vec<Option<Cause>>); 6] = [
+    let faults: [(&str, Fault, Vec<Option<Cause>>); 6] = [
         ("nothing", |_| (), vec![None; BOARDS]),
         ("a board's own fan", |rack| rack.obstruct(0, 3.5), first(Cause::BoardCooling)),
         ("a hot aisle", |rack| rack.set_room(38.0), vec![Some(Cause::HotAisle); BOARDS]),

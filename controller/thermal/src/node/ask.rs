@@ -2,6 +2,7 @@
 
 use std::time::Duration;
 
+use roost_types::node::LearnedRise;
 use roost_types::rack::Limits;
 use roost_types::{MilliCelsius, ThermalState, Timestamp};
 
@@ -101,11 +102,12 @@ impl NodeHeat {
         self.rise
     }
 
-    /// What was learned of it: the rise over its air when idle, and what full load adds, both in °C. None before enough
-    /// was learned.
+    /// What was learned of it; none before enough was.
     #[must_use]
-    pub fn learned(&self) -> Option<(f64, f64)> {
-        self.board.is_learned().then(|| (self.board.rise(0.0), self.board.load_rise()))
+    pub fn learned(&self) -> Option<LearnedRise> {
+        let (idle, load) = (self.board.rise(0.0), self.board.load_rise());
+        let rise = LearnedRise { idle: MilliCelsius::from_f64(idle), load: MilliCelsius::from_f64(load) };
+        self.board.is_learned().then_some(rise)
     }
 
     /// Why it has its state, with what is wrong.
