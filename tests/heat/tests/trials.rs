@@ -26,8 +26,7 @@ fn sum(load: f64, fault: Fault, kind: Kind) -> Score {
 
 #[test]
 fn a_lost_fan_hurts_least_under_roost_at_no_cost_in_work() {
-    let [roost, watcher, pack] =
-        [Kind::Roost, Kind::Watcher, Kind::BinPack].map(|kind| sum(0.6, Fault::FanLoss, kind));
+    let [roost, watcher, pack] = [Kind::Roost, Kind::Watcher, Kind::BinPack].map(|kind| sum(0.6, Fault::FanLoss, kind));
     assert!(pack.hot > 1_000.0, "the fault is no fault: {pack:?}");
     assert!(roost.hot * 10.0 <= pack.hot, "bin-pack {pack:?}\nRoost {roost:?}");
     assert!(roost.hot * 3.0 <= watcher.hot, "Watcher {watcher:?}\nRoost {roost:?}");

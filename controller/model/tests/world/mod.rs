@@ -21,13 +21,20 @@ use roost_types::{
 const TICK_MS: i64 = 250;
 
 /// A board whose agent does at once what it is told, unless `held`.
-#[derive(Default)]
 pub struct Board {
     pub seq: u64,
     pub powered: bool,
     pub running: BTreeMap<AllocationId, AllocationReport>,
     /// Its agent does not act on what it is told.
     pub held: bool,
+    /// What its SoC's sensor says.
+    pub soc: MilliCelsius,
+}
+
+impl Default for Board {
+    fn default() -> Self {
+        Self { seq: 0, powered: false, running: BTreeMap::new(), held: false, soc: MilliCelsius::whole(45) }
+    }
 }
 
 pub struct World {
@@ -207,7 +214,7 @@ impl World {
         }
         board.seq += 1;
         let seq = board.seq;
-        let vitals = NodeVitals { soc: Some(MilliCelsius::whole(45)), ..NodeVitals::default() };
+        let vitals = NodeVitals { soc: Some(board.soc), ..NodeVitals::default() };
         let request = SyncRequest {
             boot_id: self.agent_id(id),
             agent_id: self.agent_id(id),
