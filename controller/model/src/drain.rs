@@ -60,6 +60,7 @@ fn brake(draft: &mut Draft, hot: usize) {
         return;
     }
     draft.cluster.heat_brake = engaged;
+    draft.make_room();
     if engaged {
         let message = format!("{hot} of {ready} nodes are hot at once: cooling has failed; nothing is moved");
         draft.event(EventKind::BrakeEngaged, "/v1/rack", &message);

@@ -64,6 +64,11 @@ impl BoardModel {
         self.samples >= LEARNED
     }
 
+    /// Somebody may have changed it: what was learned stays the best guess, but is believed as little as at the start.
+    pub fn doubt_again(&mut self) {
+        self.p = Self::default().p;
+    }
+
     /// Learns from one moment.
     pub fn learn(&mut self, load: f64, rise: f64) {
         if !load.is_finite() || !rise.is_finite() {
@@ -108,6 +113,22 @@ mod tests {
             board.learn(0.1, 15.0);
         }
         assert!(board.doubt(0.1) < 0.5 && board.doubt(0.9) > 5.0, "{board:?}");
+    }
+
+    #[test]
+    fn after_doubt_a_new_heat_sink_is_learned_at_once() {
+        let mut board = BoardModel::default();
+        let teach = |board: &mut BoardModel, idle: f64, samples: u32| {
+            for step in 0..samples {
+                let load = f64::from(step % 5) / 4.0;
+                board.learn(load, idle + 20.0 * load);
+            }
+        };
+        teach(&mut board, 30.0, 600);
+        board.doubt_again();
+        assert!((board.rise(0.0) - 30.0).abs() < 0.5, "the best guess stays: {board:?}");
+        teach(&mut board, 10.0, 20);
+        assert!((board.rise(0.0) - 10.0).abs() < 1.0, "{board:?}");
     }
 
     #[test]

@@ -86,6 +86,11 @@ impl NodeHeat {
         }
     }
 
+    /// The board was powered on anew: its fan or heat sink may be another.
+    pub fn powered_on(&mut self) {
+        self.board.doubt_again();
+    }
+
     /// Decides the state anew, and says so when it changed.
     pub fn step(
         &mut self,
