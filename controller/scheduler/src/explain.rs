@@ -7,7 +7,8 @@ use roost_types::placement::{Filter, FilteredNode, ScoredNode};
 use roost_types::{MemoryBytes, Placement, Timestamp};
 
 use crate::candidate::{Candidate, Request};
-use crate::filter::{Refusal, filter};
+use crate::filter::filter;
+use crate::refusal::Refusal;
 use crate::score::{Scores, score, thousandths};
 
 /// Nodes shown that could take the instance.
