@@ -48,14 +48,14 @@ impl Rules {
         }
     }
 
-    /// One audit: the hottest host above the threshold gives its first instance to the coolest host below it that has
-    /// room. A host without data is in neither list.
+    /// One audit: the hottest host above the threshold that has an instance gives its first to the coolest host below
+    /// the threshold that has room. A host without data is in neither list.
     fn audit(&mut self, boards: &mut Boards, now: i64) {
         let outlets: Vec<(usize, f64)> =
             self.outlets.iter().enumerate().filter_map(|(board, kept)| Some((board, mean(kept)?))).collect();
-        let hot = outlets.iter().filter(|(_, outlet)| *outlet >= THRESHOLD);
-        let Some((source, _)) = hot.max_by(|a, b| a.1.total_cmp(&b.1)) else { return };
-        let Some(job) = self.ledger.first_on(*source) else { return };
+        let mut hot: Vec<&(usize, f64)> = outlets.iter().filter(|(_, outlet)| *outlet >= THRESHOLD).collect();
+        hot.sort_by(|a, b| b.1.total_cmp(&a.1));
+        let Some(job) = hot.iter().find_map(|(board, _)| self.ledger.first_on(*board)) else { return };
         let cool = outlets.iter().filter(|(board, outlet)| *outlet < THRESHOLD && self.ledger.fits(*board, job));
         if let Some((target, _)) = cool.min_by(|a, b| a.1.total_cmp(&b.1)) {
             self.ledger.begin_move(boards, job, *target, now);
