@@ -4,7 +4,7 @@ use std::collections::BTreeMap;
 
 use roost_heat_model::{Random, TRIP};
 use roost_model::{Cluster, Command, Config, Context, ProbeValues, Reply, decide, view};
-use roost_types::allocation::AllocationDesired;
+use roost_types::allocation::{AllocationDesired, Strain};
 use roost_types::image::RootfsFormat;
 use roost_types::instance::CreateInstance;
 use roost_types::node::{CgroupMode, NodeVitals};
@@ -226,7 +226,8 @@ const fn state_of(phase: Phase) -> AllocationState {
 
 fn report(id: AllocationId, (generation, state): (u64, AllocationState), now: i64) -> AllocationReport {
     let started_at = (state == AllocationState::Running).then_some(Timestamp(EPOCH_MS + now * 1000));
-    AllocationReport { id, generation, state, reason: String::new(), restarts: 0, started_at, exit: None }
+    let (reason, strain) = (String::new(), Strain::default());
+    AllocationReport { id, generation, state, reason, restarts: 0, started_at, exit: None, strain }
 }
 
 impl Policy for Roost {
