@@ -558,6 +558,19 @@ pub enum DevAction {
         #[arg(long, conflicts_with = "release")]
         humidity: Option<f64>,
     },
+    /// Stop the fans of a zone's shelf, or let them turn again.
+    Fans {
+        /// Zone.
+        zone: Name,
+        /// What to do.
+        #[arg(value_enum)]
+        action: Fans,
+    },
+    /// Set the room's temperature.
+    Room {
+        /// Temperature in °C, 0 to 60.
+        celsius: f64,
+    },
     /// Pull the hub's plug, or put it back.
     Hub {
         /// What to do.
@@ -571,6 +584,15 @@ pub enum DevAction {
     },
     /// Show the state of the box.
     Status,
+}
+
+/// The fans of a shelf.
+#[derive(Clone, Copy, PartialEq, Eq, Debug, ValueEnum)]
+pub enum Fans {
+    /// Stop them.
+    Stop,
+    /// Let them turn.
+    Run,
 }
 
 /// The hub's plug.

@@ -3,14 +3,14 @@
 use std::collections::BTreeMap;
 
 use roost_scheduler::{Candidate, Heat, Request, fits_anywhere, schedule};
-use roost_thermal::Monitoring;
+use roost_thermal::{Monitoring, NodeHeat};
 use roost_types::allocation::{AllocationDesired, Strain};
 use roost_types::node::Amounts;
 use roost_types::placement::Filter;
 use roost_types::snapshot::SnapshotWish;
 use roost_types::{
-    AllocationId, AllocationReport, AllocationSpec, AllocationState, Code, MemoryBytes, NodeId, NodeStatus, NodeUse,
-    Placement, Problem, SnapshotId, SnapshotState, Timestamp,
+    AllocationId, AllocationReport, AllocationSpec, AllocationState, Code, MemoryBytes, MilliCelsius, NodeId,
+    NodeStatus, NodeUse, Placement, Problem, SnapshotId, SnapshotState, ThermalState, Timestamp,
 };
 
 use crate::cluster::Cluster;
@@ -19,6 +19,8 @@ use crate::row::{AllocationRow, InstanceRow, NodeRow, Row, Source};
 
 /// Host ids of an instance: 65,536, by its number in the node's network, so no two on a node overlap.
 const IDS_PER_INSTANCE: u32 = 65_536;
+/// How far below hot a board in hot air must be predicted to stay to take work when the whole rack is hot.
+const HOT_AIR_HEADROOM: MilliCelsius = MilliCelsius::whole(5);
 /// Limits that every instance has, by the names of the features that carry them.
 const NEEDED_LIMITS: [&str; 2] = ["memory_limit", "pids_limit"];
 
@@ -65,12 +67,18 @@ fn request<'a>(
     leaving: Option<(NodeId, Option<NodeId>)>,
 ) -> Option<Request<'a>> {
     let image = cluster.images.get(&row.digest)?;
+    // Moving work to where it will soon have to leave again helps nobody; a person may know better.
+    let headroom = match leaving {
+        Some((_, None)) => cluster.config.thermal.soc.hysteresis,
+        Some((_, Some(_))) | None => MilliCelsius(0),
+    };
     Some(Request {
         arch: image.arch,
         resources: row.resources,
         constraints: &row.constraints,
         only: leaving.and_then(|(_, to)| to),
         not: leaving.map(|(from, _)| from),
+        headroom,
         publish: &row.publish,
     })
 }
@@ -138,7 +146,7 @@ fn candidate<'a>(cluster: &'a Cluster, node: &'a NodeRow, row: &InstanceRow) -> 
         used_for: if used == 0 { NodeUse::Idle } else { NodeUse::Containers },
         arch: node.facts.as_ref().map(|facts| facts.arch),
         labels: &node.labels,
-        heat: heat(cluster, node, row, capacity),
+        heat: heat(cluster, node, row),
         zone: cluster.zone_of(node).map(|zone| &zone.name),
         capacity,
         allocated: allocated(cluster, node.id),
@@ -162,25 +170,49 @@ pub fn missing_disk_limit(node: &NodeRow) -> Option<&str> {
     missing_limit(node, "disk_limit")
 }
 
-fn heat<'a>(cluster: &'a Cluster, node: &NodeRow, row: &InstanceRow, capacity: Amounts) -> Heat<'a> {
+fn heat<'a>(cluster: &'a Cluster, node: &NodeRow, row: &InstanceRow) -> Heat<'a> {
     let policy = &cluster.config.thermal;
     let Some(live) = cluster.live.get(&node.id) else {
         return Heat {
-            state: roost_types::ThermalState::Unknown,
+            state: ThermalState::Unknown,
             reason: "",
             predicted: None,
             hot: policy.soc.limits.hot,
             lost: false,
         };
     };
-    let extra = f64::from(row.resources.cpu_millis) / f64::from(capacity.cpu_millis.max(1));
+    let predicted = live.heat.predict_with(share_of_cores(cluster, node.id, row));
+    let hot = live.heat.limits().unwrap_or(policy.soc.limits).hot;
     let monitoring = live.heat.monitoring();
     Heat {
-        state: live.heat.state(),
+        state: placeable_state(cluster, &live.heat, predicted, hot),
         reason: live.heat.reason(),
-        predicted: live.heat.predict_with(extra),
-        hot: live.heat.limits().unwrap_or(policy.soc.limits).hot,
+        predicted,
+        hot,
         lost: monitoring == Monitoring::Lost || (monitoring == Monitoring::Never && node.monitored),
+    }
+}
+
+/// The load that an instance can put on a node, 0 to 1: its share of the cores there are, not of what is given out of
+/// them.
+pub fn share_of_cores(cluster: &Cluster, node: NodeId, row: &InstanceRow) -> f64 {
+    let facts = cluster.nodes.get(&node).and_then(|node| node.facts.as_ref());
+    let cores = facts.map_or(1, |facts| facts.cpu_millis.max(1));
+    (f64::from(row.resources.cpu_millis) / f64::from(cores)).min(1.0)
+}
+
+/// The state that counts for placement. In a rack that is hot all over, air alone keeps no board from working whose own
+/// sensor says, and is predicted to say with the request on it, that it is far from hot: there is no cooler place.
+fn placeable_state(
+    cluster: &Cluster,
+    heat: &NodeHeat,
+    predicted: Option<MilliCelsius>,
+    hot: MilliCelsius,
+) -> ThermalState {
+    let far_from_hot = predicted.is_some_and(|at| at.0 <= hot.0 - HOT_AIR_HEADROOM.0);
+    match heat.state() {
+        ThermalState::Hot if cluster.heat_brake && heat.is_hot_by_air() && far_from_hot => ThermalState::Warm,
+        state => state,
     }
 }
 

@@ -219,7 +219,14 @@ fn advance_move(draft: &mut Draft, row: &InstanceRow) {
         turn_back(draft, row, (&new, &new.observed.reason), from);
     } else if !new.held && is_up(&new) {
         discard(draft, from);
-        draft.edit_instance(row.id, |row| row.moving = None);
+        let now = draft.now;
+        draft.edit_instance(row.id, |row| {
+            let begun = row.moving.take().map(|moving| moving.at);
+            // A move because of heat: it rests from now on, not from when it set out.
+            if row.moved_at == begun {
+                row.moved_at = begun.map(|_| now);
+            }
+        });
         snapshots::follow(draft, row.id);
     }
 }

@@ -178,10 +178,9 @@ fn heat(cluster: &Cluster, row: &NodeRow, now: Timestamp) -> NodeHeat {
         inlet: air.and_then(|air| air.inlet()),
         age_ms: ages.into_iter().flatten().min().map(milliseconds),
         unmonitored: !row.monitored && own.is_none_or(|own| own.monitoring() == Monitoring::Never),
-        reason: own.map_or_else(String::new, |own| match own.diagnosis() {
-            Some(fault) => format!("{}; {fault}", own.reason()),
-            None => own.reason().to_owned(),
-        }),
+        reason: own.map_or_else(String::new, |own| own.explanation()),
+        diagnosis: own.and_then(|own| own.diagnosis()).map(|diagnosis| diagnosis.to_string()),
+        learned: own.and_then(|own| own.learned()),
     }
 }
 

@@ -10,7 +10,7 @@ use roost_types::instance::{CreateInstance, PatchInstance};
 use roost_types::node::PatchNode;
 use roost_types::placement::{Constraints, Filter};
 use roost_types::{
-    AllocationReport, AllocationState, Code, Desired, Eligibility, EventKind, InstanceState, MemoryBytes,
+    AllocationReport, AllocationState, Code, Desired, Eligibility, EventKind, InstanceState, MemoryBytes, MilliCelsius,
     NodeLossPolicy, OperationStatus, SnapshotState, SyncRequest, ThermalState, Timestamp,
 };
 use world::{World, name};
@@ -198,6 +198,45 @@ fn half_of_the_rack_hot_at_once_is_a_cooling_failure_and_moves_nothing() {
     assert_eq!(world.node_of("web"), before);
     assert_eq!(events(&world, EventKind::BrakeEngaged).len(), 1);
     assert!(world.cluster.alerts().any(|alert| alert.key == "rack/heat" && alert.resolved_at.is_none()));
+}
+
+#[test]
+fn a_board_that_will_be_hot_is_relieved_before_it_is() {
+    let mut world = World::new(17);
+    world.launch_named("web");
+    world.run(1);
+    let from = world.node_of("web");
+    for tenths in (600..=795).step_by(5) {
+        world.boards.get_mut(&from).unwrap().soc = MilliCelsius(tenths * 100);
+        world.run(1);
+    }
+    assert_ne!(world.node_of("web"), from);
+    let moved = events(&world, EventKind::InstanceMoved);
+    assert!(moved[0].contains("≥ hot 80.0 °C in 2 s"), "{moved:?}");
+    let hot = events(&world, EventKind::NodeThermalChanged).into_iter().any(|event| event.contains("is hot"));
+    assert!(!hot, "it was relieved too late");
+    world.check();
+}
+
+#[test]
+fn in_a_rack_that_is_hot_all_over_boards_far_from_hot_still_take_work() {
+    let mut world = World::new(18);
+    world.inlets = [37; 3];
+    world.run(3);
+    assert_eq!(events(&world, EventKind::BrakeEngaged).len(), 1);
+    world.launch_named("first");
+    world.run(1);
+    assert_eq!(world.instance("first").state, InstanceState::Running);
+    for board in world.boards.values_mut() {
+        board.soc = MilliCelsius::whole(76);
+    }
+    world.run(1);
+    world.launch_named("second");
+    world.run(1);
+    assert_eq!(world.instance("second").state, InstanceState::Pending);
+    let why = view::placement(&world.cluster, "second").unwrap();
+    assert_eq!(why.filtered_by.get(&Filter::Thermal), Some(&6), "{why:?}");
+    assert_eq!(events(&world, EventKind::InstanceMoved).len(), 0);
 }
 
 #[test]

@@ -88,6 +88,8 @@ pub struct Request<'a> {
     pub only: Option<NodeId>,
     /// Not this node: the one it leaves.
     pub not: Option<NodeId>,
+    /// The node's predicted temperature with it must stay this far below hot.
+    pub headroom: MilliCelsius,
     /// Ports it publishes.
     pub publish: &'a [Publish],
 }

@@ -89,6 +89,7 @@ fn hear(draft: &mut Draft, row: &NodeRow, request: &SyncRequest) -> Heard {
         reconcile::node_returned(draft, row.id);
     }
     if !boot_id.is_empty() && boot_id != request.boot_id && !want_full {
+        draft.edit_live(row.id, |live| live.heat.powered_on());
         draft.event(EventKind::NodeRestarted, subject(&row.name), format!("node {} was powered on anew", row.name));
     }
     Heard { stale: false, want_full }

@@ -75,6 +75,7 @@ impl Rack {
             constraints: &self.constraints,
             only: None,
             not: None,
+            headroom: MilliCelsius(0),
             publish: &[],
         }
     }
