@@ -2,7 +2,8 @@
 
 use proptest::prelude::*;
 use roost_protocol::{
-    Ack, AckCode, Counters, Event, Frame, Hello, MAX_LINE, Parser, Query, Reading, Receiver, TEMPERATURE_RANGE, Text,
+    Ack, AckCode, Action, Command, Counters, DUTY_RANGE, Event, Fan, Frame, Hello, Identity, Kind, MAX_LINE, MAX_RPM,
+    Parser, Query, Reading, Receiver, Setting, Status, TEMPERATURE_RANGE, Text,
 };
 
 /// A small generator (xorshift), so that noise is the same on every run.
@@ -27,6 +28,7 @@ fn reading(number: u32) -> Frame {
         probe: u8::try_from(number % 8 + 1).unwrap(),
         temperature_centi: i16::try_from(number % 16_501).ok().map(|n| n - 4_000),
         humidity_centi: u16::try_from(number % 10_001).ok(),
+        kind: Kind::ALL.into_iter().nth(usize::try_from(number % 5).unwrap()),
     })
 }
 
@@ -34,16 +36,67 @@ fn text<const N: usize>() -> impl Strategy<Value = Text<N>> {
     proptest::collection::vec(b'-'..=b'~', 0..=N).prop_map(|bytes| Text::new(&bytes).unwrap())
 }
 
+fn kinds() -> impl Strategy<Value = Kind> {
+    prop::sample::select(&Kind::ALL[..])
+}
+
+fn readings() -> impl Strategy<Value = Frame> {
+    let values = (proptest::option::of(TEMPERATURE_RANGE), proptest::option::of(0..=10_000_u16));
+    (any::<u16>(), 1..=8_u8, values, proptest::option::of(kinds())).prop_map(
+        |(seq, probe, (temperature_centi, humidity_centi), kind)| {
+            Frame::Reading(Reading { seq, probe, temperature_centi, humidity_centi, kind })
+        },
+    )
+}
+
+fn hellos() -> impl Strategy<Value = Frame> {
+    (any::<u16>(), any::<u8>(), text(), text())
+        .prop_map(|(seq, version, firmware, capabilities)| Frame::Hello(Hello { seq, version, firmware, capabilities }))
+}
+
+fn fans() -> impl Strategy<Value = Frame> {
+    (any::<u16>(), 1..=4_u8, DUTY_RANGE, proptest::option::of(0..=MAX_RPM))
+        .prop_map(|(seq, fan, duty_centi, rpm)| Frame::Fan(Fan { seq, fan, duty_centi, rpm }))
+}
+
+fn states() -> impl Strategy<Value = Frame> {
+    (any::<u16>(), 0..=0x7FFF_FFFF_u32, any::<u8>(), any::<u8>(), any::<bool>()).prop_map(
+        |(seq, uptime_seconds, relays_on, relays_there, failsafe)| {
+            Frame::Status(Status { seq, uptime_seconds, relays_on, relays_there, failsafe })
+        },
+    )
+}
+
+fn identities() -> impl Strategy<Value = Frame> {
+    (any::<u16>(), 1..=8_u8, kinds(), text())
+        .prop_map(|(seq, probe, kind, place)| Frame::Identity(Identity { seq, probe, kind, place }))
+}
+
+fn commands() -> impl Strategy<Value = Frame> {
+    let action = prop_oneof![
+        Just(Action::Beat),
+        (1..=4_u8, DUTY_RANGE).prop_map(|(fan, duty_centi)| Action::SetFan { fan, duty_centi }),
+        (1..=8_u8, any::<bool>()).prop_map(|(relay, on)| Action::SetRelay { relay, on }),
+        any::<u8>().prop_map(|key| Action::Get { key }),
+        (any::<u8>(), any::<u16>()).prop_map(|(key, value)| Action::Set { key, value }),
+    ];
+    (any::<u16>(), action).prop_map(|(seq, action)| Frame::Command(Command { seq, action }))
+}
+
 fn frames() -> impl Strategy<Value = Frame> {
-    let code = prop_oneof![Just(AckCode::Done), Just(AckCode::Unsupported), Just(AckCode::Invalid)];
+    let code = prop::sample::select(&[AckCode::Done, AckCode::Unsupported, AckCode::Invalid, AckCode::Failed][..]);
     prop_oneof![
-        (any::<u16>(), 1..=8_u8, proptest::option::of(TEMPERATURE_RANGE), proptest::option::of(0..=10_000_u16))
-            .prop_map(|(seq, probe, temperature_centi, humidity_centi)| {
-                Frame::Reading(Reading { seq, probe, temperature_centi, humidity_centi })
-            }),
-        (any::<u16>(), any::<u8>(), text(), text()).prop_map(|(seq, version, firmware, capabilities)| Frame::Hello(
-            Hello { seq, version, firmware, capabilities }
-        )),
+        readings(),
+        hellos(),
+        fans(),
+        states(),
+        identities(),
+        commands(),
+        (any::<u16>(), any::<u8>(), any::<u16>()).prop_map(|(seq, key, value)| Frame::Setting(Setting {
+            seq,
+            key,
+            value
+        })),
         (any::<u16>(), code).prop_map(|(seq, code)| Frame::Ack(Ack { seq, code })),
         any::<u16>().prop_map(|seq| Frame::Query(Query { seq })),
     ]
@@ -62,7 +115,7 @@ proptest! {
     }
 
     #[test]
-    fn bytes_that_look_like_the_line_are_taken(text in "[$RHAQ,0-9*A-F\r\n-]{0,600}") {
+    fn bytes_that_look_like_the_line_are_taken(text in "[$RHTSIVAQBFPGC,0-9*A-F\r\n-]{0,600}") {
         Receiver::new().feed(text.as_bytes(), |_| {});
     }
 
