@@ -80,6 +80,16 @@ bool board_add(board *all, const char *chip)
     return true;
 }
 
+void board_hang(board *all)
+{
+    // "rjmp .-2", a jump to itself, in the last word of the flash, where a boot loader would be.
+    avr_t *avr = all->i2c.avr;
+    avr->flash[avr->flashend - 1] = 0xFF;
+    avr->flash[avr->flashend] = 0xCF;
+    avr->pc = avr->flashend - 1;
+    avr->state = cpu_Running;
+}
+
 void board_service(board *all)
 {
     general_pins_service(&all->pins);

@@ -32,6 +32,8 @@ typedef struct {
 } board;
 
 void board_attach(board *all, avr_t *avr);
+// Let the firmware hang: its interrupts run, the rest does not.
+void board_hang(board *all);
 // Say what the firmware did to pins and fans. Call every few milliseconds.
 void board_service(board *all);
 // One to eight SHT31, each behind a channel of the multiplexer, or one or two at 0x44 and 0x45.

@@ -29,6 +29,10 @@ static bool obey(const char *line, board *all)
     char rest;
     if (sscanf(line, "probe %d %n", &number, &end) == 1 && end > 0)
         return number >= 1 && number <= all->chips && feel(line + end, &all->feels[number - 1]);
+    if (strcmp(line, "hang") == 0) {
+        board_hang(all);
+        return true;
+    }
     if (sscanf(line, "fan %d %d %c", &number, &rpm, &rest) == 2 && number >= 1 && number <= FANS && rpm >= 0) {
         all->fans.each[number - 1].full_rpm = rpm;
         return true;
@@ -42,7 +46,7 @@ static void end_line(command_input *input, board *all)
     if (input->too_long || (input->length > 0 && !obey(input->line, all)))
         fprintf(stderr,
                 "roost-hub-sim: not a command: '%s'; there is 'probe N <centi-C> <centi-%%>', 'probe N fail|garble|starve', "
-                "N 1 to %d, and 'fan N <rpm>', N 1 to %d\n",
+                "N 1 to %d, 'fan N <rpm>', N 1 to %d, and 'hang'\n",
                 input->line, all->chips, FANS);
     input->length = 0;
     input->too_long = false;

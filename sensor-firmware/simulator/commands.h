@@ -5,6 +5,7 @@
 //   probe N garble                 its checksums are wrong (a BME280's id)
 //   probe N starve                 it loses its power whenever it measures (a DS18B20: it says 85 C)
 //   fan N <rpm>                    the fan turns so fast at full drive, and in proportion to it
+//   hang                           the firmware hangs in an endless loop, until its watchdog restarts it
 #pragma once
 
 #include <stdbool.h>

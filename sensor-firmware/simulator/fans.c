@@ -60,13 +60,15 @@ void fans_attach(fans *all, avr_t *avr)
         all->each[i].index = i;
         all->each[i].duty = -1;
         all->each[i].level = 1;
-        avr_cycle_timer_register_usec(avr, IDLE_US, pulse, &all->each[i]);
     }
 }
 
 void fans_service(fans *all)
 {
     for (int i = 0; i < FANS; i++) {
+        // A restart of the processor stops what simavr was asked to do later.
+        if (avr_cycle_timer_status(all->avr, pulse, &all->each[i]) == 0)
+            avr_cycle_timer_register_usec(all->avr, IDLE_US, pulse, &all->each[i]);
         int32_t duty = duty_of(all->avr, i);
         if (duty != all->each[i].duty)
             printf("fan %d duty %d\n", i + 1, (int)duty);

@@ -146,3 +146,26 @@ fn a_relay_board_on_i2c_has_all_eight() {
     line.reading(1, Some(2200), Some(4500));
     hub.stop();
 }
+
+#[test]
+fn a_hub_that_hangs_is_restarted_by_its_watchdog() {
+    let Some(build) = rig::build() else { return };
+    let mut hub = Hub::start(build, "hang", &["--probes", "1"]);
+    hub.set("fan 1 3000");
+    let mut line = hub.open();
+    assert_eq!(line.command(1, Action::Set { key: settings::pin_role(3), value: role::RELAY }), AckCode::Done);
+    assert_eq!(line.command(2, Action::SetRelay { relay: 3, on: true }), AckCode::Done);
+    assert_eq!(line.command(3, Action::SetFan { fan: 1, duty_centi: 2000 }), AckCode::Done);
+    hub.board_says("pin 3 low");
+    hub.board_says("fan 1 duty 2000");
+    hub.set("hang");
+    hub.board_says("fan 1 duty 10000");
+    let status = line.wait_over_faults("the state after a restart", |frame| match frame {
+        Frame::Status(status) => (status.uptime_seconds < 2).then_some(status),
+        _ => None,
+    });
+    assert!(status.failsafe, "it waits for a host");
+    assert_eq!((status.relays_on, status.relays_there), (4, 4), "relays are as they were");
+    line.reading(1, Some(2200), Some(4500));
+    hub.stop();
+}

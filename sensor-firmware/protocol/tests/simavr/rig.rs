@@ -137,7 +137,16 @@ pub struct Line {
 
 impl Line {
     /// The first frame that `wanted` takes. A fault is a failure.
-    pub fn wait_for<T>(&mut self, what: &str, mut wanted: impl FnMut(Frame) -> Option<T>) -> T {
+    pub fn wait_for<T>(&mut self, what: &str, wanted: impl FnMut(Frame) -> Option<T>) -> T {
+        self.wait(what, false, wanted)
+    }
+
+    /// The first frame that `wanted` takes, of a hub that stops in the middle of a line.
+    pub fn wait_over_faults<T>(&mut self, what: &str, wanted: impl FnMut(Frame) -> Option<T>) -> T {
+        self.wait(what, true, wanted)
+    }
+
+    fn wait<T>(&mut self, what: &str, faults: bool, mut wanted: impl FnMut(Frame) -> Option<T>) -> T {
         let deadline = Instant::now() + PATIENCE;
         let mut seen = Vec::new();
         loop {
@@ -149,7 +158,7 @@ impl Line {
                     }
                     seen.push(frame);
                 }
-                Event::Fault(fault) => panic!("{fault} while waiting for {what}"),
+                Event::Fault(fault) => assert!(faults, "{fault} while waiting for {what}"),
             }
         }
     }
