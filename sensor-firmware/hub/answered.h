@@ -31,6 +31,13 @@ class Answered {
     next_ = static_cast<uint8_t>((next_ + 1) % kKept);
   }
 
+  // Forget all: what was done is undone, so that the same bytes ask for something again.
+  void forget() {
+    for (Entry& entry : entries_) {
+      entry.used = false;
+    }
+  }
+
   // Forget what is too old; at least once in the time a clock of 32 bits needs to wrap.
   void age(uint32_t now_ms) {
     for (Entry& entry : entries_) {

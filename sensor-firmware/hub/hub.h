@@ -88,6 +88,7 @@ class Hub {
     if (!is_silent_ && now_ms_ - heard_ms_ >= settings_.silence_s * 1000UL) {
       is_silent_ = true;
       fans_.full();
+      answered_.forget();
       reports_.turning();
     }
   }
@@ -197,9 +198,15 @@ class Hub {
         return AckCode::kInvalid;
       }
       probes_.forget(static_cast<uint8_t>(key - kFirstProbeKey + 1));
-    } else if (!settings_.set(static_cast<uint8_t>(key), value)) {
+      return get(key);
+    }
+    uint16_t before = 0;
+    const bool is_setting = settings_.get(static_cast<uint8_t>(key), before);
+    if (!is_setting || !settings_.set(static_cast<uint8_t>(key), value)) {
       return AckCode::kInvalid;
-    } else {
+    }
+    // The EEPROM bears 100,000 writes: none for what is there already.
+    if (value != before) {
       kSettingsJournal.save(memory_, settings_);
       relays_.apply_roles();
       relays_.refresh();

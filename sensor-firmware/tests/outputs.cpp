@@ -62,8 +62,11 @@ void silence_is_safe(Checks& checks) {
   }
   checks.equal(rig.outputs.duty[0], 4000, "beats keep the hub calm");
   rig.say("C,30,3,5");
+  rig.say("F,31,1,4500");
   rig.run(6100);
   checks.equal(rig.outputs.duty[0], 10000, "the time is a setting");
+  rig.say("F,31,1,4500");
+  checks.equal(rig.outputs.duty[0], 4500, "after the fail-safe the same bytes are done again");
 }
 
 void once_and_for_all(Checks& checks) {
@@ -152,6 +155,9 @@ void settings_over_the_line(Checks& checks) {
   const std::string text = rig.run(5);
   checks.equal(count(text, "$V,"), 2U, "two settings are told");
   checks.equal(count(text, ",3,17*") + count(text, ",21,1*"), 2U, "as they are, after a restart: " + text);
+  const long writes = rig.memory.writes;
+  rig.say("C,7,3,17");
+  checks.equal(rig.memory.writes, writes, "what is there already is not written");
   rig.i2c.chips.clear();
   rig.say("C,4,21,0");
   checks.equal(count(rig.run(5000), "$R,"), 0U, "a forgotten probe gives no readings");

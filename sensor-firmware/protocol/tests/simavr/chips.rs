@@ -199,3 +199,26 @@ fn chips_plugged_in_another_order_keep_their_numbers() {
     hub.stop();
     std::fs::remove_file(&eeprom).expect("the EEPROM was kept");
 }
+
+#[test]
+fn a_flood_of_queries_stops_no_reading() {
+    let Some(build) = rig::build() else { return };
+    let hub = Hub::start(build, "flood", &["--probes", "4", "--chip", "ds18b20@pin1/000000000001"]);
+    let mut line = hub.open();
+    line.reading(1, Some(2200), Some(4500));
+    // As fast as a line of 115,200 baud takes them; a terminal that is full takes no more, as a wire would.
+    let flood = Frame::Query(Query { seq: 5 }).line().repeat(100);
+    for round in 0..20 {
+        line.send(&flood);
+        let (mut readings, mut hellos) = (0, 0);
+        while readings < 5 {
+            line.wait_for("readings in a flood", |frame| {
+                readings += u32::from(matches!(frame, Frame::Reading(_)));
+                hellos += u32::from(matches!(frame, Frame::Hello(_)));
+                Some(())
+            });
+        }
+        assert!(hellos <= 60, "{hellos} hellos in round {round}");
+    }
+    hub.stop();
+}
