@@ -56,11 +56,14 @@ pub enum Command {
     List {
         /// Only those whose name, node or state contains this.
         filter: Option<String>,
+        /// Only those of this project.
+        #[arg(long)]
+        project: Option<String>,
     },
     /// Show everything about an instance.
     #[command(visible_alias = "inspect")]
     Info {
-        /// Name or id.
+        /// Name (`NAME.PROJECT` outside the default project) or id.
         instance: String,
     },
     /// Start stopped instances.
@@ -174,6 +177,9 @@ pub struct LaunchArgs {
     /// Place it on this node only.
     #[arg(long)]
     pub node: Option<String>,
+    /// Project: instances of one reach each other, those of another only by published ports.
+    #[arg(long)]
+    pub project: Option<String>,
     /// Do not wait until it runs.
     #[arg(long)]
     pub no_wait: bool,

@@ -69,28 +69,43 @@ fn request<'a>(
 /// `too_large` with the dimension as field.
 pub fn check_size(cluster: &Cluster, row: &InstanceRow) -> Result<(), Problem> {
     let Some(request) = request(cluster, row, None) else { return Ok(()) };
-    fits_anywhere(&candidates(cluster, row), &request)
+    check_fits(&candidates(cluster, row), &request, row)
+}
+
+fn check_fits(nodes: &[Candidate<'_>], request: &Request<'_>, row: &InstanceRow) -> Result<(), Problem> {
+    fits_anywhere(nodes, request)
         .map_err(|large| Problem::new(Code::TooLarge, large.detail).field(size_field(row, large.dimension)))
 }
 
-/// Refuses what no node could ever hold, and a port that is taken wherever it could run.
+/// Refuses what no node could ever hold, and what every node that could run it has given out: a port, all addresses.
 ///
 /// # Errors
-/// `too_large` with the dimension as field; `port_taken`.
+/// `too_large` with the dimension as field; `port_taken`; `no_address`.
 pub fn check_possible(cluster: &Cluster, row: &InstanceRow) -> Result<(), Problem> {
-    check_size(cluster, row)?;
-    let Some(request) = request(cluster, row, None).filter(|_| !row.publish.is_empty()) else { return Ok(()) };
+    let Some(request) = request(cluster, row, None) else { return Ok(()) };
     let nodes = candidates(cluster, row);
+    check_fits(&nodes, &request, row)?;
+    if row.publish.is_empty() && nodes.iter().all(|node| node.free_addresses > 0) {
+        return Ok(());
+    }
     let placement = schedule(&nodes, &request, row.created_at);
-    let by_port = placement.filtered_by.get(&Filter::Port).copied().unwrap_or(0);
-    let by_wish = placement.filtered_by.get(&Filter::Constraint).copied().unwrap_or(0);
-    if by_port > 0 && by_port + by_wish == placement.evaluated {
-        let detail = placement.filtered.iter().find(|node| node.filter == Filter::Port).map(|node| &node.detail);
-        let detail = detail.map_or_else(String::new, |detail| format!(": {detail}"));
+    if let Some(detail) = all_refused(&placement, Filter::Port) {
         let detail = format!("the port is taken on every node that could run it{detail}; publish another");
         return Err(Problem::new(Code::PortTaken, detail).field("publish"));
     }
+    if let Some(detail) = all_refused(&placement, Filter::Address) {
+        let detail = format!("no address is free on any node that could run it{detail}; delete instances there");
+        return Err(Problem::new(Code::NoAddress, detail));
+    }
     Ok(())
+}
+
+/// The first node's words, if this filter is what keeps the instance from every node that the wish allows.
+fn all_refused(placement: &Placement, filter: Filter) -> Option<String> {
+    let count = |filter| placement.filtered_by.get(&filter).copied().unwrap_or(0);
+    let all = count(filter) > 0 && count(filter) + count(Filter::Constraint) == placement.evaluated;
+    let first = || placement.filtered.iter().find(|node| node.filter == filter);
+    all.then(|| first().map_or_else(String::new, |node| format!(": {}", node.detail)))
 }
 
 /// The field a user can change: the named size, if that is what was given.

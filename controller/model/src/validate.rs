@@ -49,14 +49,10 @@ pub fn name(request: &CreateInstance) -> Result<Option<Name>, Problem> {
     text.parse().map(Some).map_err(bad)
 }
 
-/// The project, which must exist.
+/// The project: there from its first instance on.
 pub fn project(request: &CreateInstance) -> Result<Name, Problem> {
-    match request.project.as_deref() {
-        None | Some(DEFAULT_PROJECT) => Ok(default_project()),
-        Some(other) => {
-            Err(invalid("project", format!("there is no project '{}'; leave it out for 'default'", shorten(other))))
-        }
-    }
+    let Some(text) = &request.project else { return Ok(default_project()) };
+    text.parse().map_err(|e| invalid("project", format!("'{}': {e}", shorten(text))))
 }
 
 /// What the instance is to be given.
@@ -286,7 +282,7 @@ mod tests {
         let port = |text: &str| text.parse::<Publish>().unwrap();
         let cases = [
             (refused(|r| r.name = Some("No Good".into())), Code::InvalidName, "name"),
-            (refused(|r| r.project = Some("other".into())), Code::InvalidField, "project"),
+            (refused(|r| r.project = Some("No Project".into())), Code::InvalidField, "project"),
             (refused(|r| r.kind = InstanceKind::Board), Code::InvalidField, "kind"),
             (refused(|r| (r.size, r.cpu_millis) = (Some(Size::Nano), Some(100))), Code::InvalidField, "size"),
             (refused(|r| r.cpu_millis = Some(100)), Code::MissingField, "memory_bytes"),

@@ -4,6 +4,7 @@ use std::time::Duration;
 
 use roost_thermal::Monitoring;
 use roost_types::instance::{CreateInstance, Instance};
+use roost_types::name::reference;
 use roost_types::node::{Node, NodeHeat};
 use roost_types::rack::{Hub, Probe, ProbeId, Quality, RackView, SlotNode, SlotView, Zone, ZoneConfig};
 use roost_types::sync::{DesiredSet, NodeNetwork, PeerRoute};
@@ -209,7 +210,8 @@ fn zone(cluster: &Cluster, config: &ZoneConfig, now: Timestamp) -> Zone {
 
 fn slot_node(cluster: &Cluster, row: &NodeRow) -> SlotNode {
     let live = cluster.live.get(&row.id);
-    let mut instances: Vec<String> = cluster.allocations_on(row.id).map(|a| a.spec.name.to_string()).collect();
+    let mut instances: Vec<String> =
+        cluster.allocations_on(row.id).map(|a| reference(&a.spec.project, &a.spec.name)).collect();
     instances.sort();
     SlotNode {
         name: row.name.clone(),

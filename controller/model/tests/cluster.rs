@@ -1,5 +1,6 @@
 //! The pure core in a small world: launches, heat, drains, silence and restarts, each told as a story.
 
+mod network;
 mod world;
 
 use roost_model::{Command, Idempotency, Reply, view};

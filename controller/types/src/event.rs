@@ -49,6 +49,8 @@ pub enum EventKind {
     NodeThermalChanged,
     /// Settings of a node changed.
     NodeUpdated,
+    /// Somebody had changed a node's network and its agent put it back.
+    NodeRepaired,
     /// A node's power was switched.
     NodePowerChanged,
     /// A node was forgotten.

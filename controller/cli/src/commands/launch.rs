@@ -44,6 +44,7 @@ fn request_of(args: LaunchArgs) -> CreateInstance {
     body.env = args.env.into_iter().collect();
     body.publish = args.publish;
     body.constraints.node = args.node;
+    body.project = args.project;
     body.restart = args.restart.map(Into::into).unwrap_or_default();
     body.labels = args.label.into_iter().collect();
     body

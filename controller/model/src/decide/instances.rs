@@ -1,6 +1,7 @@
 //! What users ask of instances. Each verb changes the wish and opens an operation; `reconcile` does the rest.
 
 use roost_types::instance::{CreateInstance, PatchInstance};
+use roost_types::name::reference;
 use roost_types::size::Resources;
 use roost_types::{Code, Desired, EventKind, InstanceId, Name, OperationId, OperationKind, Problem};
 
@@ -30,7 +31,7 @@ pub fn create(
     row.idempotency = idempotency.map(|idem| (idem.key.clone(), idem.fingerprint.clone()));
     place::check_possible(&draft.cluster, &row)?;
     let message = format!("instance {} was asked for: image {}", row.name, row.image);
-    let subject = subject(&row.name);
+    let subject = subject(&row.project, &row.name);
     draft.put(Row::Instance(row));
     draft.event(EventKind::InstanceCreated, subject, message);
     reconcile::instance(draft, id);
@@ -75,8 +76,8 @@ pub fn resource(id: InstanceId) -> String {
 }
 
 /// Path of an instance, as events name it.
-pub fn subject(name: &Name) -> String {
-    format!("/v1/instances/{name}")
+pub fn subject(project: &Name, name: &Name) -> String {
+    format!("/v1/instances/{}", reference(project, name))
 }
 
 /// The instance, which must not be on its way out.
@@ -117,7 +118,11 @@ pub fn patch(
             spec.resources = resized.map_or(spec.resources, |(_, resources)| resources);
         });
     }
-    draft.event(EventKind::InstanceUpdated, subject(&row.name), updated(&row, resized.map(|(_, resources)| resources)));
+    draft.event(
+        EventKind::InstanceUpdated,
+        subject(&row.project, &row.name),
+        updated(&row, resized.map(|(_, resources)| resources)),
+    );
     if resized.is_some() {
         // A smaller one may fit at last; what it gives back, another may take.
         draft.make_room();
