@@ -10,6 +10,8 @@
 //! | doing planned work | [`executor`] |
 //! | images, layers | [`images`], [`layers`] |
 //! | published ports, isolation | [`firewall`] |
+//! | names | [`names`] |
+//! | what somebody changed in the network | [`network`], [`repair`] |
 //! | exec, logs | [`streams`] |
 //! | containers | [`runtime`] |
 
@@ -25,10 +27,13 @@ pub mod facts;
 pub mod firewall;
 pub mod images;
 pub mod layers;
+pub mod names;
+pub mod network;
 mod node;
 
 pub mod outbox;
 mod random;
+pub mod repair;
 pub mod runtime;
 pub mod store;
 pub mod streams;

@@ -354,7 +354,13 @@ impl Entry {
         let spec = self.spec.as_ref()?;
         let publish = if self.wants_to_run() { spec.publish.clone() } else { Vec::new() };
         let present = matches!(self.container, Container::Running { .. }) || self.ongoing.is_some();
-        (present || self.wants_to_run()).then_some(FirewallInstance { id: self.id, address: spec.address, publish })
+        (present || self.wants_to_run()).then(|| FirewallInstance {
+            id: self.id,
+            name: spec.name.clone(),
+            project: spec.project.clone(),
+            address: spec.address,
+            publish,
+        })
     }
 
     /// The report to send, if it says something new. Nothing is said of what the desired set does not name.

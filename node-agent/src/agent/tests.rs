@@ -172,7 +172,7 @@ impl Played {
             self.sent_at.lock().unwrap().entry(generation).or_insert_with(Instant::now);
         }
         let node = "n01".parse().unwrap();
-        let response = SyncResponse { node, generation, desired, streams: vec![], want_full: false };
+        let response = SyncResponse { node, generation, desired, streams: vec![], want_full: false, names: None };
         Response::new(Full::new(serde_json::to_vec(&response).unwrap().into()))
     }
 

@@ -94,7 +94,7 @@ pub fn plan(spec: &AllocationSpec, network: &NodeNetwork, name_servers: &[Ipv4Ad
         uid_base: spec.uid_base,
         command: spec.command.clone(),
         environment: environment(&spec.env, spec.system),
-        files: files(&host_name, spec.address, name_servers),
+        files: files(&host_name, spec, network.gateway, name_servers),
         veth: veth_name(spec.id),
         address: spec.address,
         prefix_len: network.prefix_len,
@@ -133,6 +133,9 @@ pub fn shutdown_signal(init_target: &str) -> i32 {
 /// Where programs are looked for when the image does not say.
 pub const DEFAULT_PATH: &str = "/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin";
 
+/// A C library reads no more.
+const MOST_NAME_SERVERS: usize = 3;
+
 fn environment(own: &BTreeMap<String, String>, system: bool) -> Vec<String> {
     let mut all: BTreeMap<&str, &str> = BTreeMap::from([("PATH", DEFAULT_PATH), ("HOME", "/root"), ("TERM", "xterm")]);
     if system {
@@ -143,12 +146,16 @@ fn environment(own: &BTreeMap<String, String>, system: bool) -> Vec<String> {
     all.into_iter().map(|(name, value)| format!("{name}={value}")).collect()
 }
 
-fn files(host_name: &str, address: Ipv4Addr, name_servers: &[Ipv4Addr]) -> Vec<WrittenFile> {
+/// The bridge answers names; the board's own name servers are for the moments in which it does not.
+fn files(host_name: &str, spec: &AllocationSpec, gateway: Ipv4Addr, name_servers: &[Ipv4Addr]) -> Vec<WrittenFile> {
+    let (address, project) = (spec.address, &spec.project);
     let hosts = format!(
         "127.0.0.1\tlocalhost\n{address}\t{host_name}\n\
          ::1\tlocalhost ip6-localhost ip6-loopback\nff02::1\tip6-allnodes\nff02::2\tip6-allrouters\n"
     );
-    let resolver = name_servers.iter().fold(String::new(), |text, server| format!("{text}nameserver {server}\n"));
+    let servers = std::iter::once(&gateway).chain(name_servers.iter().filter(|server| **server != gateway));
+    let servers = servers.take(MOST_NAME_SERVERS).map(|server| format!("nameserver {server}\n"));
+    let resolver: String = servers.chain([format!("search {project}.roost.internal\n")]).collect();
     vec![
         WrittenFile { name: "hostname", content: format!("{host_name}\n") },
         WrittenFile { name: "hosts", content: hosts },
@@ -189,6 +196,30 @@ mod tests {
     fn a_name_server_on_the_boards_loopback_is_no_use_inside() {
         let text = "# x\nnameserver 127.0.0.53\nnameserver 10.0.0.1\nnameserver fe80::1\nsearch a\n";
         assert_eq!(name_servers(text), [Ipv4Addr::new(10, 0, 0, 1)]);
+    }
+
+    #[test]
+    fn names_are_asked_of_the_bridge_first() {
+        let id = roost_types::AllocationId::mint(1, [0xAB; 10]);
+        let spec: AllocationSpec = serde_json::from_value(serde_json::json!({
+            "id": id, "instance": id, "name": "web", "project": "shop", "generation": 1, "desired": "running",
+            "epoch": 1, "image": format!("sha256:{}", "7".repeat(64)), "format": "erofs", "image_bytes": 1,
+            "command": ["x"], "system": false, "env": {},
+            "resources": {"cpu_millis": 250, "memory_bytes": 1, "disk_bytes": 1, "pids": 1},
+            "address": "10.77.1.2", "uid_base": 131_072, "publish": [], "restart": "always", "seed_from": null,
+        }))
+        .unwrap();
+        let gateway = Ipv4Addr::new(10, 77, 1, 1);
+        let network = NodeNetwork { gateway, prefix_len: 24, routes: Vec::new() };
+        let boards = [1, 2, 3].map(|last| Ipv4Addr::new(10, 0, 0, last));
+        let resolver = plan(&spec, &network, &boards).files.pop().unwrap();
+        assert_eq!(
+            (resolver.name, resolver.content.as_str()),
+            (
+                "resolv.conf",
+                "nameserver 10.77.1.1\nnameserver 10.0.0.1\nnameserver 10.0.0.2\nsearch shop.roost.internal\n"
+            )
+        );
     }
 
     #[test]
