@@ -27,3 +27,6 @@ mod upstream;
 
 pub use kept::Kept;
 pub use server::{Plans, serve};
+
+#[cfg(test)]
+mod tests;

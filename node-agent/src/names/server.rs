@@ -2,6 +2,7 @@
 
 use std::io;
 use std::net::{IpAddr, Ipv4Addr, SocketAddr};
+use std::path::PathBuf;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -49,14 +50,17 @@ struct Place {
 /// What all questions share.
 struct Answerer {
     plans: Plans,
+    /// Names the board's own resolvers.
+    resolv_conf: PathBuf,
     questions: Arc<Turns>,
     connections: Arc<Turns>,
 }
 
-/// Answers for ever; what is not there yet is waited for.
-pub async fn serve(plans: Plans) {
+/// Answers for ever; what is not there yet is waited for. `resolv_conf` names the board's own resolvers.
+pub async fn serve(plans: Plans, resolv_conf: PathBuf) {
     let answerer = Arc::new(Answerer {
         plans,
+        resolv_conf,
         questions: Turns::new(MOST_QUESTIONS, MOST_QUESTIONS_OF_ONE),
         connections: Turns::new(MOST_CONNECTIONS, MOST_CONNECTIONS_OF_ONE),
     });
@@ -75,6 +79,7 @@ pub async fn serve(plans: Plans) {
                     () = answerer.clone().answer_connections(connections) => {}
                     () = answerer.while_at(place) => {}
                 }
+                sleep(MOMENT).await;
             }
             Err(error) if error.kind() == io::ErrorKind::AddrNotAvailable => sleep(MOMENT).await,
             Err(error) => {
@@ -200,7 +205,7 @@ impl Answerer {
         let question = message::read(packet).ok()?;
         let failure = |question: &Question<'_>| Some(question.answer(Code::Failure, None));
         let (Some(plan), Some(_turn)) = (self.plan(), self.questions.take(from)) else { return failure(&question) };
-        let text = std::fs::read_to_string("/etc/resolv.conf").unwrap_or_default();
+        let text = std::fs::read_to_string(&self.resolv_conf).unwrap_or_default();
         let resolvers = upstream::resolvers(&text, plan.network.gateway);
         upstream::ask(&resolvers, packet, &question, way).await.or_else(|| failure(&question))
     }
