@@ -12,6 +12,7 @@ use std::net::{Ipv4Addr, SocketAddr};
 use std::sync::Mutex;
 
 use roost_allocation::FirewallPlan;
+use roost_types::node::Feature;
 
 use nft::{generation, nft};
 use rules::{bridge_rules, inet_rules};
@@ -124,6 +125,33 @@ impl Firewall {
             SocketAddr::V4(_) | SocketAddr::V6(_) => None,
         })
     }
+}
+
+/// Whether this node can part instances, tried on the kernel without putting anything in force.
+pub async fn features() -> Vec<Feature> {
+    let tried = |family: &str, chain: &str| format!("table {family} roost_probe {{\n chain c {{\n {chain}\n }}\n }}\n");
+    let nat = "type nat hook postrouting priority srcnat; ip saddr 192.0.2.1 masquerade";
+    let bridge = "type filter hook forward priority 0; iifname . ether saddr . ip saddr { \"x\" . 02:00:00:00:00:01 . 192.0.2.1 } drop";
+    let takes = async |text: String| nft(&["-c", "-f", "-"], &text).await.is_ok();
+    let feature = |name: &str, supported: bool, advice: &str| Feature {
+        name: name.to_owned(),
+        supported,
+        advice: if supported { String::new() } else { advice.to_owned() },
+    };
+    vec![
+        feature(
+            "firewall",
+            takes(tried("inet", nat)).await,
+            "install the package 'nftables' and use a kernel with CONFIG_NF_TABLES_INET and CONFIG_NFT_NAT: without \
+             them no instance of this node is reached or kept apart",
+        ),
+        feature(
+            "bridge_firewall",
+            takes(tried("bridge", bridge)).await,
+            "use a kernel with CONFIG_NF_TABLES_BRIDGE: without it an instance can use a neighbour's address and reach \
+             other projects on this node",
+        ),
+    ]
 }
 
 /// Puts rules in force; the generation they are, unless somebody else changed rules at the same time.

@@ -9,6 +9,7 @@ use roost_types::AllocationId;
 
 use crate::agent::{self, AgentError, Parts};
 use crate::config::Config;
+use crate::firewall;
 use crate::runtime::RuntimeError;
 use crate::runtime::linux::{self, LinuxConfig, LinuxRuntime};
 
@@ -39,7 +40,8 @@ pub(crate) async fn run(config: Config, prefix: &[&str]) -> Result<(), NodeError
     let runtime = Arc::new(runtime);
     let layers = runtime.clone();
     let layer_dir = Arc::new(move |id: AllocationId| layers.instance_dir(id).join("upper"));
-    let features = linux::probe(&config.state);
+    let mut features = linux::probe(&config.state);
+    features.extend(firewall::features().await);
     agent::run(config, Parts { runtime, features, layer_dir }).await?;
     Ok(())
 }

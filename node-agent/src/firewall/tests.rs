@@ -126,6 +126,17 @@ fn the_real_nft_takes_the_rules_and_what_is_changed_is_repaired() {
 }
 
 #[test]
+fn what_the_kernel_takes_is_found_out_without_leaving_anything() {
+    in_namespace(|| async {
+        let features = super::features().await;
+        let found: Vec<_> = features.iter().map(|feature| (feature.name.as_str(), feature.supported)).collect();
+        assert_eq!(found, [("firewall", true), ("bridge_firewall", true)]);
+        assert!(features.iter().all(|feature| feature.advice.is_empty()));
+        assert_eq!(nft("list ruleset"), "");
+    });
+}
+
+#[test]
 fn a_change_before_the_first_look_is_repaired_too() {
     in_namespace(|| async {
         let firewall = Firewall::new("10.0.0.1", 7700);
