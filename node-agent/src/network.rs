@@ -1,4 +1,4 @@
-//! Whether the node's network of instances still is as it was made: pure.
+//! Whether the node's network of instances still is as it was made.
 //!
 //! What the kernel shows of routes tells all: the bridge's own route is there only while the bridge is up and has its
 //! address.
@@ -14,6 +14,9 @@ use crate::firewall::BRIDGE;
 pub const ROUTES: &str = "/proc/net/route";
 /// Whether the kernel forwards.
 pub const FORWARDING: &str = "/proc/sys/net/ipv4/ip_forward";
+/// Whether bridged packets pass the rules for routed ones: not, as translation between two ports of the bridge would
+/// hide who asks whom.
+pub const BRIDGE_CALLS: &str = "/proc/sys/net/bridge/bridge-nf-call-iptables";
 
 /// A route as the kernel shows it.
 struct Route<'a> {
@@ -23,10 +26,30 @@ struct Route<'a> {
     mask: Ipv4Addr,
 }
 
-/// What of `network` is not there, a sentence each. `routes` and `forwarding` are the texts of the kernel's files.
+/// The texts of the kernel's files; empty where there is none.
+#[derive(Clone, Debug, Default)]
+pub struct Shown {
+    /// [`ROUTES`].
+    pub routes: String,
+    /// [`FORWARDING`].
+    pub forwarding: String,
+    /// [`BRIDGE_CALLS`].
+    pub bridge_calls: String,
+}
+
+impl Shown {
+    /// As it is now, in the network namespace of the calling thread.
+    #[must_use]
+    pub fn now() -> Self {
+        let text = |path| std::fs::read_to_string(path).unwrap_or_default();
+        Self { routes: text(ROUTES), forwarding: text(FORWARDING), bridge_calls: text(BRIDGE_CALLS) }
+    }
+}
+
+/// What of `network` is not there, a sentence each.
 #[must_use]
-pub fn faults(network: &NodeNetwork, routes: &str, forwarding: &str) -> Vec<String> {
-    let found: Vec<Route<'_>> = routes.lines().skip(1).filter_map(route).collect();
+pub fn faults(network: &NodeNetwork, shown: &Shown) -> Vec<String> {
+    let found: Vec<Route<'_>> = shown.routes.lines().skip(1).filter_map(route).collect();
     let has = |wanted: Ipv4Addr, length: u8, via: Ipv4Addr, interface: Option<&str>| {
         let mask = prefix::mask(length);
         found.iter().any(|route| {
@@ -40,8 +63,11 @@ pub fn faults(network: &NodeNetwork, routes: &str, forwarding: &str) -> Vec<Stri
     }
     let lost = network.routes.iter().filter(|peer| !has(peer.network, peer.prefix_len, peer.via, None));
     faults.extend(lost.map(|peer| format!("the route to {}/{} was gone", peer.network, peer.prefix_len)));
-    if forwarding.trim() == "0" {
+    if shown.forwarding.trim() == "0" {
         faults.push("ip_forward was 0".to_owned());
+    }
+    if shown.bridge_calls.trim() == "1" {
+        faults.push("bridge-nf-call-iptables was 1".to_owned());
     }
     faults
 }
@@ -74,13 +100,19 @@ mod tests {
         let title = "Iface\tDestination\tGateway\tFlags\tRefCnt\tUse\tMetric\tMask\tMTU\tWindow\tIRTT\n";
         let bridge = shown("roost0", [[10, 77, 1, 0], [0; 4], [255, 255, 255, 0]]);
         let peer = shown("eth0", [[10, 77, 2, 0], [10, 0, 0, 12], [255, 255, 255, 0]]);
-        let of = |routes: &[&str], forwarding| faults(&network, &format!("{title}{}", routes.concat()), forwarding);
+        let of = |routes: &[&str], forwarding: &str| {
+            let routes = format!("{title}{}", routes.concat());
+            faults(&network, &Shown { routes, forwarding: forwarding.to_owned(), bridge_calls: String::new() })
+        };
         assert_eq!(of(&[&bridge, &peer], "1\n"), [""; 0]);
         assert_eq!(of(&[&peer], "1\n"), ["roost0, its address or its route was gone"]);
         assert_eq!(of(&[&bridge], "1\n"), ["the route to 10.77.2.0/24 was gone"]);
         assert_eq!(of(&[&bridge, &peer], "0\n"), ["ip_forward was 0"]);
         let elsewhere = shown("eth0", [[10, 77, 2, 0], [10, 0, 0, 99], [255, 255, 255, 0]]);
         assert_eq!(of(&[&bridge, &elsewhere], "1").len(), 1);
-        assert_eq!(faults(&network, "nonsense\nmore nonsense\n", "").len(), 2);
+        let nonsense = Shown { routes: "nonsense\nmore nonsense\n".to_owned(), ..Shown::default() };
+        assert_eq!(faults(&network, &nonsense).len(), 2);
+        let calls = Shown { bridge_calls: "1\n".to_owned(), ..nonsense };
+        assert_eq!(faults(&network, &calls)[2], "bridge-nf-call-iptables was 1");
     }
 }

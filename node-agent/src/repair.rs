@@ -1,6 +1,6 @@
 //! Puts back what somebody changed in the node's network: firewall tables, bridge, address, routes, forwarding.
 //!
-//! Looked at every few seconds; as long as nothing was changed a look costs two small files and two small messages.
+//! Looked at every few seconds; as long as nothing was changed a look costs three small files and one small message.
 //! What was put back is told to the controller, which makes an event of it.
 
 use std::sync::Arc;
@@ -12,7 +12,7 @@ use tokio::time::{Instant, MissedTickBehavior, interval_at};
 
 use crate::clock::chain;
 use crate::firewall::Firewall;
-use crate::network::{FORWARDING, ROUTES, faults};
+use crate::network::{Shown, faults};
 use crate::outbox::Outbox;
 use crate::runtime::Runtime;
 
@@ -49,8 +49,7 @@ impl<R: Runtime> Repairer<R> {
 
     async fn repair_network(&self) -> Result<Vec<String>, crate::runtime::RuntimeError> {
         let Some(network) = self.network.borrow().clone() else { return Ok(Vec::new()) };
-        let text = |path| std::fs::read_to_string(path).unwrap_or_default();
-        let faults = faults(&network, &text(ROUTES), &text(FORWARDING));
+        let faults = faults(&network, &Shown::now());
         if !faults.is_empty() {
             self.runtime.ensure_network(&network).await?;
         }

@@ -15,9 +15,11 @@ mod ports;
 mod projects;
 mod repair;
 
-use std::process::ExitCode;
+use std::fs;
+use std::path::{Path, PathBuf};
+use std::process::{Command, ExitCode};
 
-use anyhow::Result;
+use anyhow::{Context, Result, ensure};
 use roost_tests::rack::Rack;
 use roost_tests::suite::{self, World};
 use roost_types::name::reference;
@@ -30,11 +32,47 @@ const TIME_SCALE: u32 = 20;
 
 struct Network {
     rack: Rack,
+    udp: Udp,
+}
+
+/// The program in `udp.c`, made for this run.
+struct Udp {
+    program: PathBuf,
+}
+
+impl Udp {
+    fn make() -> Result<Self> {
+        let program = std::env::temp_dir().join(format!("roost-test-udp-{}", std::process::id()));
+        let source = Path::new(env!("CARGO_MANIFEST_DIR")).join("network/udp.c");
+        let mut compiler = Command::new("cc");
+        let made = compiler.args(["-O2", "-Wall", "-Wextra", "-static", "-o"]).arg(&program).arg(source).output();
+        let made = made.context("start cc")?;
+        ensure!(made.status.success(), "cc: {}", String::from_utf8_lossy(&made.stderr));
+        Ok(Self { program })
+    }
+
+    /// Its path on this machine, where boards find it too.
+    fn path(&self) -> Result<&str> {
+        self.program.to_str().context("the temporary directory's name is not text")
+    }
+
+    /// Puts it into an instance as `/bin/udp`.
+    fn put_into(&self, rack: &Rack, instance: &str) -> Result<()> {
+        let bytes = fs::read(&self.program).context("read the program")?;
+        let write = "cat > /bin/udp && chmod 755 /bin/udp";
+        rack.fed(&["exec", "-i", instance, "--", "sh", "-c", write], bytes).map(drop)
+    }
+}
+
+impl Drop for Udp {
+    fn drop(&mut self) {
+        let _ = fs::remove_file(&self.program);
+    }
 }
 
 impl World for Network {
     fn start() -> Result<Self> {
-        Ok(Self { rack: Rack::start("network", BOARDS, TIME_SCALE)? })
+        Ok(Self { udp: Udp::make()?, rack: Rack::start("network", BOARDS, TIME_SCALE)? })
     }
 
     fn tidy(&mut self) -> Result<()> {
@@ -76,10 +114,10 @@ fn main() -> ExitCode {
         ("pins::another_source_address_is_dropped", |w| pins::another_source_address_is_dropped(&w.rack)),
         ("pins::another_hardware_address_is_dropped", |w| pins::another_hardware_address_is_dropped(&w.rack)),
         ("pins::nobody_speaks_for_the_gateway", |w| pins::nobody_speaks_for_the_gateway(&w.rack)),
-        ("pins::nobody_is_a_dhcp_server_or_a_router", |w| pins::nobody_is_a_dhcp_server_or_a_router(&w.rack)),
+        ("pins::nobody_is_a_dhcp_server_or_a_router", |w| pins::nobody_is_a_dhcp_server_or_a_router(&w.rack, &w.udp)),
         ("projects::only_ones_own_is_reached", |w| projects::only_ones_own_is_reached(&w.rack)),
         ("projects::anothers_published_port_is_reached", |w| projects::anothers_published_port_is_reached(&w.rack)),
-        ("ports::udp_answers_from_everywhere", |w| ports::udp_answers_from_everywhere(&w.rack)),
+        ("ports::udp_answers_from_everywhere", |w| ports::udp_answers_from_everywhere(&w.rack, &w.udp)),
         ("ports::two_of_one_port_collide_unless_the_protocol_differs", |w| {
             ports::two_of_one_port_collide_unless_the_protocol_differs(&w.rack)
         }),

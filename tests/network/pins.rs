@@ -8,7 +8,7 @@ use roost_tests::rack::Rack;
 use roost_tests::until;
 use roost_types::Instance;
 
-use super::{fetched, serve};
+use super::{Udp, fetched, launch, serve};
 
 struct Pair {
     evil: Instance,
@@ -86,19 +86,18 @@ pub fn nobody_speaks_for_the_gateway(rack: &Rack) -> Result<()> {
     Ok(())
 }
 
-pub fn nobody_is_a_dhcp_server_or_a_router(rack: &Rack) -> Result<()> {
+pub fn nobody_is_a_dhcp_server_or_a_router(rack: &Rack, udp: &Udp) -> Result<()> {
     let pair = pair(rack)?;
-    let victim = pair.victim.address.context("no address")?.to_string();
-    let listen = "nc -u -l -p 68 > /tmp/heard & sleep 0.2";
-    rack.roost(&["exec", "victim", "--", "sh", "-c", listen])?;
-    let send = |from: &str, text: &str| {
-        let line = format!("echo {text} | timeout 2 busybox nc -u -w 1 -p {from} {victim} 68");
-        rack.in_netns_of(&pair.evil, &["sh", "-c", &line])
-    };
-    send("67", "offer")?;
-    send("9067", "other")?;
+    // The program comes a moment after the command that waits for it.
+    let hear = "until test -s /bin/udp && test -x /bin/udp; do sleep 0.1; done; exec udp hear 68";
+    let client = launch(rack, "default", "client", "n01", &[], &["sh", "-c", hear])?;
+    udp.put_into(rack, "client")?;
+    let address = client.address.context("no address")?.to_string();
+    let send = |from: &str, text: &str| rack.in_netns_of(&pair.evil, &[udp.path()?, "ask", from, &address, "68", text]);
     until("what is no offer arrives", || {
-        let heard = rack.roost(&["exec", "victim", "--", "cat", "/tmp/heard"])?;
+        send("67", "offer")?;
+        send("9067", "other")?;
+        let heard = rack.roost(&["logs", "client"])?;
         ensure!(!heard.contains("offer"), "a DHCP server's answer arrived");
         Ok(heard.contains("other").then_some(()))
     })?;

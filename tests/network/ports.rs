@@ -9,10 +9,10 @@ use roost_tests::rack::Rack;
 use roost_tests::{port_to_publish, until};
 use serde_json::json;
 
-use super::{launch, serve};
+use super::{Udp, launch};
 
-/// Says everything back, a packet at a time.
-const ECHO: &str = "while true; do nc -u -l -p 7 -e dd bs=1500 count=1 2>/dev/null; done";
+/// Says everything back, once the program is there.
+const ECHO: &str = "until test -s /bin/udp && test -x /bin/udp; do sleep 0.1; done; exec udp echo 7";
 
 fn echoed(to: SocketAddr) -> Result<Option<()>> {
     let socket = UdpSocket::bind((Ipv4Addr::UNSPECIFIED, 0))?;
@@ -23,25 +23,31 @@ fn echoed(to: SocketAddr) -> Result<Option<()>> {
     Ok(socket.recv(&mut buffer).is_ok_and(|length| &buffer[..length] == b"hello").then_some(()))
 }
 
-pub fn udp_answers_from_everywhere(rack: &Rack) -> Result<()> {
+pub fn udp_answers_from_everywhere(rack: &Rack, udp: &Udp) -> Result<()> {
     let port = port_to_publish();
     let publish = format!("{port}:7/udp");
     launch(rack, "default", "echo", "n01", &["--publish", &publish], &["sh", "-c", ECHO])?;
+    udp.put_into(rack, "echo")?;
     let board = rack.api.node("n01")?.address.context("n01 has no address")?;
     until("the board's port answers the host", || echoed((board, port).into()))?;
     until("127.0.0.1 answers the host", || echoed((Ipv4Addr::LOCALHOST, port).into()))?;
-    let line = format!("echo hello | timeout 3 busybox nc -u -w 1 {board} {port}");
+    let (address, port) = (board.to_string(), port.to_string());
     for from in ["n01", "n02"] {
         until(&format!("the board's port answers {from}"), || {
-            Ok(rack.on_board(from, &["sh", "-c", &line])?.stdout.contains("hello").then_some(()))
+            let said = rack.on_board(from, &[udp.path()?, "ask", "0", &address, &port, "hello"])?;
+            Ok((said.stdout == "hello\n").then_some(()))
         })?;
     }
-    serve(rack, "shop", "client", "n02", &[])?;
-    let line = format!("echo hello | timeout 3 nc -u -w 1 {board} {port}");
-    until("an instance of another project gets an answer", || {
-        let said = rack.run(&["exec", "client.shop", "--", "sh", "-c", &line])?;
-        Ok(said.stdout.contains("hello").then_some(()))
-    })
+    for on in ["n01", "n02"] {
+        let client = format!("client-{on}.shop");
+        launch(rack, "shop", &format!("client-{on}"), on, &[], &["sleep", "1000"])?;
+        udp.put_into(rack, &client)?;
+        until(&format!("an instance of another project on {on} gets an answer"), || {
+            let said = rack.run(&["exec", &client, "--", "udp", "ask", "0", &address, &port, "hello"])?;
+            Ok((said.stdout == "hello\n").then_some(()))
+        })?;
+    }
+    Ok(())
 }
 
 pub fn two_of_one_port_collide_unless_the_protocol_differs(rack: &Rack) -> Result<()> {

@@ -15,9 +15,10 @@ use netlink_packet_route::{AddressFamily, RouteNetlinkMessage};
 use roost_types::prefix::first;
 use roost_types::sync::NodeNetwork;
 
-use super::netlink::{BRIDGE, Netlink, refuse_router_advertisements};
+use super::netlink::{BRIDGE, Netlink};
 use super::plan::mac;
 use super::wire::{Context, Failure};
+use crate::network::{BRIDGE_CALLS, FORWARDING};
 
 /// Who made a route, as `ip route` shows it (`proto 142`): a number that nobody registered.
 const PROTOCOL: RouteProtocol = RouteProtocol::Other(142);
@@ -33,10 +34,14 @@ impl Netlink {
         self.add_address(index, gateway, length).step(|| format!("give {BRIDGE} the address {gateway}/{length}"))?;
         self.set_up(index).step(|| format!("set {BRIDGE} up"))?;
         self.ensure_own_route(index, network).step(|| format!("route {gateway}/{length} to {BRIDGE}"))?;
-        ensure_setting("net/ipv4/ip_forward", "1")?;
+        ensure_setting(FORWARDING, "1")?;
         // Packets from the bridge whose answers would go elsewhere are somebody else's.
-        ensure_setting(&format!("net/ipv4/conf/{BRIDGE}/rp_filter"), "1")?;
-        refuse_router_advertisements(BRIDGE);
+        ensure_setting(&format!("/proc/sys/net/ipv4/conf/{BRIDGE}/rp_filter"), "1")?;
+        without_ipv6(BRIDGE);
+        // Not every kernel has it.
+        if std::path::Path::new(BRIDGE_CALLS).exists() {
+            ensure_setting(BRIDGE_CALLS, "0")?;
+        }
         for peer in &network.routes {
             let mut route = route(peer.network, peer.prefix_len, PROTOCOL);
             route.attributes.push(RouteAttribute::Gateway(RouteAddress::Inet(peer.via)));
@@ -127,11 +132,16 @@ pub(super) fn route(network: Ipv4Addr, prefix_len: u8, protocol: RouteProtocol) 
     message
 }
 
-/// Writes a kernel setting below `/proc/sys`, unless it has the value.
-fn ensure_setting(name: &str, value: &str) -> Result<(), Failure> {
-    let path = format!("/proc/sys/{name}");
-    if std::fs::read_to_string(&path).step(|| format!("read {path}"))?.trim() != value {
-        std::fs::write(&path, value).step(|| format!("write {value} to {path}"))?;
+/// The node has no IPv6 address on the instances' network and asks for none: nothing of it is carried there. A kernel
+/// without IPv6 has nothing to be told.
+pub(super) fn without_ipv6(interface: &str) {
+    let _ = std::fs::write(format!("/proc/sys/net/ipv6/conf/{interface}/disable_ipv6"), "1");
+}
+
+/// Writes a kernel setting, unless it has the value.
+fn ensure_setting(path: &str, value: &str) -> Result<(), Failure> {
+    if std::fs::read_to_string(path).step(|| format!("read {path}"))?.trim() != value {
+        std::fs::write(path, value).step(|| format!("write {value} to {path}"))?;
     }
     Ok(())
 }

@@ -17,6 +17,7 @@ use netlink_packet_route::{AddressFamily, RouteNetlinkMessage};
 use netlink_sys::protocols::NETLINK_ROUTE;
 use netlink_sys::{Socket, SocketAddr};
 
+use super::bridge::without_ipv6;
 use super::plan::Plan;
 use super::wire::{Context, Failure};
 
@@ -72,7 +73,9 @@ impl Netlink {
             self.unplug(&plan.veth)?;
             made = self.call(RouteNetlinkMessage::NewLink(cable), flags);
         }
-        made.step(|| format!("make the veth {} for process {pid}", plan.veth))
+        made.step(|| format!("make the veth {} for process {pid}", plan.veth))?;
+        without_ipv6(&plan.veth);
+        Ok(())
     }
 
     /// Takes the cable away; one that is gone is not an error.
@@ -220,7 +223,7 @@ fn message_length(bytes: &[u8]) -> Option<usize> {
 }
 
 /// Nobody on the instances' network is a router. A kernel without IPv6 has nothing to be told.
-pub(super) fn refuse_router_advertisements(interface: &str) {
+fn refuse_router_advertisements(interface: &str) {
     for name in ["accept_ra", "autoconf"] {
         let _ = std::fs::write(format!("/proc/sys/net/ipv6/conf/{interface}/{name}"), "0");
     }
