@@ -165,6 +165,9 @@ pub struct LaunchArgs {
     /// Publish a port: [HOST_IP:]HOST:CONTAINER[/udp].
     #[arg(short, long, value_name = "PORTS")]
     pub publish: Vec<Publish>,
+    /// Put it on the board's LAN, where it asks for its address by DHCP, instead of the instances' network.
+    #[arg(long, conflicts_with = "publish")]
+    pub lan: bool,
     /// Set an environment variable.
     #[arg(short, long, value_name = "KEY=VALUE", value_parser = parse_pair)]
     pub env: Vec<(String, String)>,

@@ -261,7 +261,8 @@ impl Cluster {
 
     /// Notes by what name and address others know the instance now.
     fn name(&mut self, id: InstanceId) {
-        let entry = self.instances.get(&id).filter(|row| row.desired != Desired::Deleted).and_then(|row| {
+        let is_named = |row: &&Arc<InstanceRow>| row.desired != Desired::Deleted && row.network.is_bridge();
+        let entry = self.instances.get(&id).filter(is_named).and_then(|row| {
             let present = self.allocations.get(&row.allocation?)?;
             let left = row.moving.as_ref().filter(|_| present.held).and_then(|m| self.allocations.get(&m.from));
             let address = left.unwrap_or(present).spec.address;

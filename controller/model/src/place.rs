@@ -21,6 +21,9 @@ const IDS_PER_INSTANCE: u32 = 65_536;
 /// Limits that every instance has, by the names of the features that carry them.
 const NEEDED_LIMITS: [&str; 2] = ["memory_limit", "pids_limit"];
 
+/// The feature of a node that can put instances on its LAN.
+const LAN: &str = "lan";
+
 /// Chooses a node. `leaving`: the node to leave, and the one to go to if a person chose it.
 pub fn choose(
     cluster: &Cluster,
@@ -60,6 +63,7 @@ fn request<'a>(
         only: leaving.and_then(|(_, to)| to),
         not: leaving.map(|(from, _)| from),
         publish: &row.publish,
+        lan: !row.network.is_bridge(),
     })
 }
 
@@ -80,15 +84,19 @@ fn check_fits(nodes: &[Candidate<'_>], request: &Request<'_>, row: &InstanceRow)
 /// Refuses what no node could ever hold, and what every node that could run it has given out: a port, all addresses.
 ///
 /// # Errors
-/// `too_large` with the dimension as field; `port_taken`; `no_address`.
+/// `too_large` with the dimension as field; `port_taken`; `no_address`; `conflict` with the network as field.
 pub fn check_possible(cluster: &Cluster, row: &InstanceRow) -> Result<(), Problem> {
     let Some(request) = request(cluster, row, None) else { return Ok(()) };
     let nodes = candidates(cluster, row);
     check_fits(&nodes, &request, row)?;
-    if row.publish.is_empty() && nodes.iter().all(|node| node.free_addresses > 0) {
+    if row.publish.is_empty() && !request.lan && nodes.iter().all(|node| node.free_addresses > 0) {
         return Ok(());
     }
     let placement = schedule(&nodes, &request, row.created_at);
+    if let Some(detail) = all_refused(&placement, Filter::Feature).filter(|_| request.lan) {
+        let detail = format!("no node that could run it can put it on a LAN{detail}");
+        return Err(Problem::new(Code::Conflict, detail).field("network"));
+    }
     if let Some(detail) = all_refused(&placement, Filter::Port) {
         let detail = format!("the port is taken on every node that could run it{detail}; publish another");
         return Err(Problem::new(Code::PortTaken, detail).field("publish"));
@@ -146,6 +154,7 @@ fn candidate<'a>(cluster: &'a Cluster, node: &'a NodeRow, row: &InstanceRow) -> 
         capacity,
         allocated: allocated(cluster, node.id),
         missing_limit: missing,
+        lan: node.facts.as_ref().is_some_and(|facts| facts.features.iter().any(|f| f.name == LAN && f.supported)),
         ports,
         free_addresses: (hosts.end - hosts.start).saturating_sub(used),
         has_image: node.facts.as_ref().is_some_and(|facts| facts.images.contains(&row.digest)),
@@ -239,6 +248,7 @@ pub fn allocate(
         address: network.address(node_row.network_index, host),
         uid_base: host * IDS_PER_INSTANCE,
         publish: row.publish.clone(),
+        network: row.network,
         restart: row.restart,
         seed_from: after,
     };

@@ -3,7 +3,7 @@
 use std::collections::BTreeMap;
 
 use roost_scheduler::collide;
-use roost_types::instance::{CreateInstance, InstanceKind, PatchInstance};
+use roost_types::instance::{CreateInstance, InstanceKind, Network, PatchInstance};
 use roost_types::size::Resources;
 use roost_types::{
     Code, DEFAULT_PROJECT, Desired, InstanceId, MemoryBytes, Name, OperationId, Problem, Publish, Size, Timestamp,
@@ -152,6 +152,7 @@ pub fn row(
         command: request.command.clone(),
         env: request.env.clone(),
         publish: request.publish.clone(),
+        network: request.network,
         constraints: request.constraints.clone(),
         restart: request.restart,
         node_loss: request.node_loss,
@@ -184,6 +185,10 @@ fn create(request: &CreateInstance) -> Result<(), Problem> {
     }
     environment(&request.env)?;
     ports(&request.publish)?;
+    if request.network == Network::Lan && !request.publish.is_empty() {
+        let detail = "an instance on the LAN is reached at its own address there: leave publish out";
+        return Err(invalid("publish", detail));
+    }
     labels("labels", &request.labels)?;
     labels("constraints.labels", &request.constraints.labels)
 }
@@ -303,6 +308,7 @@ mod tests {
             (refused(|r| drop(r.env.insert("A B".into(), "x".into()))), Code::InvalidField, "env"),
             (refused(|r| drop(r.env.insert("A".into(), "x\ny".into()))), Code::InvalidField, "env.A"),
             (refused(|r| r.publish = vec![port("80:80"), port("80:81")]), Code::InvalidField, "publish[1]"),
+            (refused(|r| (r.network, r.publish) = (Network::Lan, vec![port("80:80")])), Code::InvalidField, "publish"),
             (refused(|r| drop(r.labels.insert(String::new(), "x".into()))), Code::InvalidField, "labels"),
         ];
         for ((code, field), want_code, want_field) in cases {

@@ -52,6 +52,8 @@ pub enum Refusal<'a> {
     },
     /// The kernel cannot enforce a limit: the advice that helps.
     Feature(&'a str),
+    /// It cannot put instances on its LAN.
+    NoLan,
     /// This port is published by another instance there.
     Port(u16),
     /// Too little cpu is free.
@@ -76,7 +78,7 @@ impl Refusal<'_> {
             }
             Self::Thermal { .. } => Filter::Thermal,
             Self::SensorLost { .. } => Filter::SensorLost,
-            Self::Feature(_) => Filter::Feature,
+            Self::Feature(_) | Self::NoLan => Filter::Feature,
             Self::Port(_) => Filter::Port,
             Self::Cpu(..) => Filter::Cpu,
             Self::Memory(..) => Filter::Memory,
@@ -105,6 +107,7 @@ impl Refusal<'_> {
                 None => (*reason).to_owned(),
             },
             Self::Feature(advice) => (*advice).to_owned(),
+            Self::NoLan => "the node names no LAN interface: start its agent with --lan-interface".to_owned(),
             Self::Port(port) => format!("port {port} is published by another instance there"),
             Self::Cpu(wanted, free) => {
                 format!("wants {} m cpu, {} m are free", wanted.cpu_millis, free.cpu_millis)
@@ -123,6 +126,7 @@ pub fn filter<'a>(node: &Candidate<'a>, request: &Request<'a>) -> Option<Refusal
         .or_else(|| suitable(node, request))
         .or_else(|| cool(node))
         .or_else(|| node.missing_limit.map(Refusal::Feature))
+        .or_else(|| (request.lan && !node.lan).then_some(Refusal::NoLan))
         .or_else(|| port(node, request))
         .or_else(|| room(node, request))
 }
@@ -250,6 +254,7 @@ pub(crate) mod tests {
                 capacity: Amounts { cpu_millis: 4000, memory_bytes: MemoryBytes::mib(928) },
                 allocated: Amounts::default(),
                 missing_limit: None,
+                lan: false,
                 ports: vec!["8080:80".parse().unwrap()],
                 free_addresses: 253,
                 has_image: true,
@@ -266,6 +271,7 @@ pub(crate) mod tests {
                 only: None,
                 not: None,
                 publish: &[],
+                lan: false,
             }
         }
     }
@@ -303,6 +309,7 @@ pub(crate) mod tests {
             (with(&|n| (n.heat.state, n.heat.reason) = (ThermalState::Hot, "inlet 41.0 °C")), Filter::Thermal, "41.0"),
             (with(&|n| (n.heat.state, n.heat.lost) = (ThermalState::Unknown, true)), Filter::SensorLost, "shelf-1"),
             (with(&|n| n.missing_limit = Some("cgroup_enable=memory")), Filter::Feature, "cgroup_enable=memory"),
+            (told(&base().0, &Request { lan: true, ..base().1 }), Filter::Feature, "--lan-interface"),
             (told(&base().0, &Request { publish: &port, ..base().1 }), Filter::Port, "8080"),
             (with(&|n| n.allocated.cpu_millis = 3900), Filter::Cpu, "100 m are free"),
             (with(&|n| n.allocated.memory_bytes = MemoryBytes::mib(900)), Filter::Memory, "28 MiB are free"),

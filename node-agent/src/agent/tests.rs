@@ -209,6 +209,7 @@ fn agent(controller: &Controller, runtime: &Arc<Memory>, state: &Path) -> tokio:
         boot_id: "boot".to_owned(),
         cpu_millis: Some(1_000),
         address: None,
+        lan_interface: None,
     };
     let layers = state.join("layers");
     let layer_dir = Arc::new(move |id: AllocationId| layers.join(id.to_string()));

@@ -2,20 +2,20 @@
 
 use std::fs;
 use std::io::Write;
-use std::net::Ipv4Addr;
 use std::os::unix::fs::MetadataExt;
 use std::path::Path;
-use std::process::Command;
 use std::time::{Duration, Instant};
 
-use roost_agent::runtime::linux::{LinuxRuntime, veth_name};
+use roost_agent::runtime::linux::LinuxRuntime;
 use roost_agent::runtime::{ContainerState, ExecControl, ExecPlan, Runtime, RuntimeError};
 use roost_types::size::Resources;
 use roost_types::stream::Resize;
-use roost_types::sync::{NodeNetwork, PeerRoute};
 use roost_types::{AllocationId, MemoryBytes};
 
 use crate::escapes::*;
+use crate::network::{
+    a_bridge_made_anew_has_its_ports, on_the_lan_the_inside_asks_for_its_address, routes_to_other_nodes_come_and_go,
+};
 use crate::probe::{a_system_may_do_what_its_golden_file_says, an_app_may_do_what_its_golden_file_says};
 use crate::rig::{Case, Rig, loop_count};
 
@@ -45,6 +45,7 @@ cases![
     containers_reach_each_other_and_their_gateway,
     routes_to_other_nodes_come_and_go,
     a_bridge_made_anew_has_its_ports,
+    on_the_lan_the_inside_asks_for_its_address,
     writes_survive_a_restart_and_belong_to_the_containers_root,
     what_is_dangerous_is_out_of_reach,
     an_app_may_do_what_its_golden_file_says,
@@ -339,48 +340,6 @@ async fn containers_reach_each_other_and_their_gateway(rig: &Rig) {
     let greet = std::thread::spawn(move || board.accept().map(|(mut peer, _)| peer.write_all(b"board\n")));
     assert_eq!(rig.exec(client.id, &["nc", "-w", "2", "10.99.0.1", &port]).await, ("board\n".into(), 0));
     greet.join().expect("the thread ends").expect("a connection").expect("a greeting");
-}
-
-async fn routes_to_other_nodes_come_and_go(rig: &Rig) {
-    let ip = |words: &str| {
-        let out = Command::new("ip").args(words.split(' ')).output().expect("ip");
-        assert!(out.status.success(), "ip {words}: {}", String::from_utf8_lossy(&out.stderr));
-        String::from_utf8_lossy(&out.stdout).into_owned()
-    };
-    ip("link add lan type dummy");
-    ip("address add 10.98.0.1/24 dev lan");
-    ip("link set lan up");
-    ip("route add 10.99.77.0/24 via 10.98.0.9");
-    let peer = |n: u8, via: u8| PeerRoute {
-        network: Ipv4Addr::new(10, 99, n, 0),
-        prefix_len: 24,
-        via: Ipv4Addr::new(10, 98, 0, via),
-    };
-    let mut network = NodeNetwork { routes: vec![peer(1, 2), peer(2, 3)], ..rig.network.clone() };
-    rig.runtime.ensure_network(&network).await.expect("two routes");
-    network.routes = vec![peer(2, 4)];
-    rig.runtime.ensure_network(&network).await.expect("another route");
-    let routes = ip("route show");
-    assert!(!routes.contains("10.99.1.0/24"), "the route to a node that is no more: {routes}");
-    assert!(routes.contains("10.99.2.0/24 via 10.98.0.4") && !routes.contains("via 10.98.0.3"), "{routes}");
-    assert!(routes.contains("10.99.77.0/24 via 10.98.0.9"), "an operator's own route stays: {routes}");
-    ip("link del lan");
-}
-
-async fn a_bridge_made_anew_has_its_ports(rig: &Rig) {
-    let spec = rig.spec(&["sleep", "1000"]);
-    rig.start(&spec).await;
-    let port = || {
-        let out = Command::new("ip").args(["-o", "link", "show", &veth_name(spec.id)]).output().expect("ip");
-        String::from_utf8_lossy(&out.stdout).into_owned()
-    };
-    assert!(port().contains("master roost0"), "{}", port());
-    assert!(Command::new("ip").args(["link", "del", "roost0"]).status().expect("ip").success());
-    assert!(!port().contains("master"), "{}", port());
-    rig.runtime.ensure_network(&rig.network).await.expect("the bridge again");
-    assert!(port().contains("master roost0"), "{}", port());
-    let ipv6 = fs::read_to_string("/proc/sys/net/ipv6/conf/roost0/disable_ipv6").expect("a setting");
-    assert_eq!(ipv6, "1\n", "the node has no IPv6 address there");
 }
 
 async fn writes_survive_a_restart_and_belong_to_the_containers_root(rig: &Rig) {

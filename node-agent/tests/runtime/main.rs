@@ -5,6 +5,7 @@
 
 mod cases;
 mod escapes;
+mod network;
 mod probe;
 mod rig;
 

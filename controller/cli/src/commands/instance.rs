@@ -118,6 +118,7 @@ pub fn show(style: Style, i: &Instance) -> Result<(), CliError> {
     }
     lines.extend([
         ("Node", or_dash(i.node.as_ref())),
+        ("Network", if i.network.is_bridge() { "bridge".to_owned() } else { "lan".to_owned() }),
         ("Address", or_dash(i.address)),
         ("Ports", or_dash(ports(i))),
         ("Image", format!("{} ({})", i.image, i.image_digest)),

@@ -1,6 +1,7 @@
 //! `roost launch`.
 
 use reqwest::Method;
+use roost_types::instance::Network;
 use roost_types::{CreateInstance, Instance, MemoryBytes, Operation};
 
 use super::{finish, instance};
@@ -43,6 +44,7 @@ fn request_of(args: LaunchArgs) -> CreateInstance {
     body.command = (!args.command.is_empty()).then_some(args.command);
     body.env = args.env.into_iter().collect();
     body.publish = args.publish;
+    body.network = if args.lan { Network::Lan } else { Network::Bridge };
     body.constraints.node = args.node;
     body.project = args.project;
     body.restart = args.restart.map(Into::into).unwrap_or_default();

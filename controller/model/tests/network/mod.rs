@@ -4,7 +4,8 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::net::Ipv4Addr;
 
 use roost_model::{Cluster, Command, Config, InstanceNetwork};
-use roost_types::instance::CreateInstance;
+use roost_types::instance::{CreateInstance, Network};
+use roost_types::node::Feature;
 use roost_types::placement::Constraints;
 use roost_types::{Code, EventKind, InstanceState, Name, NodeId, SyncRequest};
 
@@ -128,6 +129,38 @@ fn a_full_instance_network_is_a_clear_refusal_and_its_addresses_are_used_again()
     let again = world.instance("i5");
     assert_eq!((again.state, again.address), (InstanceState::Running, Some(freed)));
     world.check();
+}
+
+#[test]
+fn only_a_node_that_names_its_lan_takes_an_instance_for_it() {
+    let mut world = World::new(6);
+    let on_lan = || CreateInstance { network: Network::Lan, ..request("lan", "default", None) };
+    let problem = world.launch(on_lan()).unwrap_err();
+    assert_eq!((problem.code, problem.field.as_deref()), (Code::Conflict, Some("network")));
+    assert!(problem.detail.contains("--lan-interface"), "{}", problem.detail);
+
+    let id = node(&world, "n02");
+    let mut facts = world.cluster.node(id).unwrap().facts.clone().unwrap();
+    facts.features.push(Feature { name: "lan".to_owned(), supported: true, advice: String::new() });
+    let agent = world.cluster.live(id).unwrap().agent_id.clone();
+    let board = world.boards.get_mut(&id).unwrap();
+    board.seq += 1;
+    let request = SyncRequest {
+        boot_id: agent.clone(),
+        agent_id: agent,
+        seq: board.seq,
+        facts: Some(facts),
+        ..SyncRequest::default()
+    };
+    world.must(Command::Sync { node: id, request: Box::new(request) });
+    world.launch(on_lan()).unwrap();
+    world.run(1);
+    let lan = world.instance("lan");
+    assert_eq!((lan.state, lan.node, lan.address), (InstanceState::Running, Some(name("n02")), None));
+    assert!(table(&world.cluster, id).is_empty(), "its address is not known, so it has no name");
+    let row = world.cluster.node(id).unwrap().clone();
+    let told = &roost_model::view::desired_set(&world.cluster, &row).allocations[0];
+    assert_eq!(told.network, Network::Lan);
 }
 
 #[test]

@@ -42,7 +42,7 @@ mod wire;
 
 pub use client::LinuxRuntime;
 pub use connection::LinuxConfig;
-pub use features::{cgroup_mode, probe};
+pub use features::{cgroup_mode, lan_feature, probe};
 pub use netlink::BRIDGE;
 pub use plan::{mac, veth_name};
 pub use startup::main as keeper_main;

@@ -11,14 +11,16 @@ use netlink_packet_core::{
     NetlinkPayload,
 };
 use netlink_packet_route::address::{AddressAttribute, AddressMessage, AddressScope};
-use netlink_packet_route::link::{InfoData, InfoKind, InfoVeth, LinkAttribute, LinkFlags, LinkInfo, LinkMessage};
+use netlink_packet_route::link::{
+    InfoData, InfoKind, InfoMacVlan, InfoVeth, LinkAttribute, LinkFlags, LinkInfo, LinkMessage, MacVlanMode,
+};
 use netlink_packet_route::route::{RouteAddress, RouteAttribute, RouteProtocol};
 use netlink_packet_route::{AddressFamily, RouteNetlinkMessage};
 use netlink_sys::protocols::NETLINK_ROUTE;
 use netlink_sys::{Socket, SocketAddr};
 
 use super::bridge::without_ipv6;
-use super::plan::Plan;
+use super::plan::{Cable, Plan};
 use super::wire::{Context, Failure};
 
 /// The bridge that a node's instances hang on.
@@ -46,36 +48,50 @@ impl Netlink {
         Ok(Self { socket, sequence: 0, buffer: vec![0; MAX_ANSWER].into_boxed_slice() })
     }
 
-    /// Makes the container's network cable: one end on the bridge, the other already in the network namespace of the
-    /// process `pid`.
+    /// Makes the container's network cable: its end is `eth0` in the network namespace of the process `pid`.
     ///
     /// # Errors
     /// The step that failed.
     pub fn plug_in(&mut self, plan: &Plan, pid: i32) -> Result<(), Failure> {
+        match &plan.cable {
+            Cable::Bridge { veth, .. } => self.plug_into_bridge(veth, plan.mac, pid),
+            Cable::Lan { interface } => self.plug_into_lan(interface, plan.mac, pid),
+        }
+    }
+
+    fn plug_into_bridge(&mut self, veth: &str, mac: [u8; 6], pid: i32) -> Result<(), Failure> {
         let bridge = self.index_of(BRIDGE).step(|| format!("find the bridge {BRIDGE}"))?;
-        let mut peer = LinkMessage::default();
-        peer.attributes.push(LinkAttribute::IfName("eth0".to_owned()));
-        peer.attributes.push(LinkAttribute::Address(plan.mac.to_vec()));
-        peer.attributes.push(LinkAttribute::NetNsPid(pid.cast_unsigned()));
         let mut cable = LinkMessage::default();
         cable.header.flags = LinkFlags::Up;
         cable.header.change_mask = LinkFlags::Up;
-        cable.attributes.push(LinkAttribute::IfName(plan.veth.clone()));
+        cable.attributes.push(LinkAttribute::IfName(veth.to_owned()));
         cable.attributes.push(LinkAttribute::Controller(bridge));
         cable.attributes.push(LinkAttribute::LinkInfo(vec![
             LinkInfo::Kind(InfoKind::Veth),
-            LinkInfo::Data(InfoData::Veth(InfoVeth::Peer(peer))),
+            LinkInfo::Data(InfoData::Veth(InfoVeth::Peer(inside(mac, pid)))),
         ]));
         let flags = NLM_F_CREATE | NLM_F_EXCL;
         let mut made = self.call(RouteNetlinkMessage::NewLink(cable.clone()), flags);
         if made.as_ref().is_err_and(|error| error.raw_os_error() == Some(libc::EEXIST)) {
             // Left by the container's last run, whose network namespace the kernel has not taken down yet.
-            self.unplug(&plan.veth)?;
+            self.unplug(veth)?;
             made = self.call(RouteNetlinkMessage::NewLink(cable), flags);
         }
-        made.step(|| format!("make the veth {} for process {pid}", plan.veth))?;
-        without_ipv6(&plan.veth);
+        made.step(|| format!("make the veth {veth} for process {pid}"))?;
+        without_ipv6(veth);
         Ok(())
+    }
+
+    fn plug_into_lan(&mut self, interface: &str, mac: [u8; 6], pid: i32) -> Result<(), Failure> {
+        let lan = self.index_of(interface).step(|| format!("find the LAN interface {interface}"))?;
+        let mut cable = inside(mac, pid);
+        cable.attributes.push(LinkAttribute::Link(lan));
+        cable.attributes.push(LinkAttribute::LinkInfo(vec![
+            LinkInfo::Kind(InfoKind::MacVlan),
+            LinkInfo::Data(InfoData::MacVlan(vec![InfoMacVlan::Mode(MacVlanMode::Bridge)])),
+        ]));
+        self.call(RouteNetlinkMessage::NewLink(cable), NLM_F_CREATE | NLM_F_EXCL)
+            .step(|| format!("make a macvlan on {interface} for process {pid}"))
     }
 
     /// Takes the cable away; one that is gone is not an error.
@@ -100,11 +116,18 @@ impl Netlink {
     pub fn configure_inside(&mut self, plan: &Plan) -> Result<(), Failure> {
         self.set_up(1).step(|| "set lo up")?;
         let eth0 = self.index_of("eth0").step(|| "find eth0")?;
-        self.add_address(eth0, plan.address, plan.prefix_len)
-            .step(|| format!("give eth0 the address {}/{}", plan.address, plan.prefix_len))?;
-        refuse_router_advertisements("eth0");
+        if let Cable::Bridge { address, prefix_len, .. } = plan.cable {
+            self.add_address(eth0, address, prefix_len)
+                .step(|| format!("give eth0 the address {address}/{prefix_len}"))?;
+            refuse_router_advertisements("eth0");
+        }
         self.set_up(eth0).step(|| "set eth0 up")?;
-        self.add_default_route(plan.gateway).step(|| format!("route everything via {}", plan.gateway))
+        match plan.cable {
+            Cable::Bridge { gateway, .. } => {
+                self.add_default_route(gateway).step(|| format!("route everything via {gateway}"))
+            }
+            Cable::Lan { .. } => Ok(()),
+        }
     }
 
     /// The index of a link by its name; `ENODEV` when there is none.
@@ -214,6 +237,15 @@ impl Netlink {
             }
         }
     }
+}
+
+/// The container's end of a cable.
+fn inside(mac: [u8; 6], pid: i32) -> LinkMessage {
+    let mut link = LinkMessage::default();
+    link.attributes.push(LinkAttribute::IfName("eth0".to_owned()));
+    link.attributes.push(LinkAttribute::Address(mac.to_vec()));
+    link.attributes.push(LinkAttribute::NetNsPid(pid.cast_unsigned()));
+    link
 }
 
 /// The length of the first message in `bytes`; none when no whole one is there.

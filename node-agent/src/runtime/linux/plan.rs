@@ -73,32 +73,56 @@ pub struct Plan {
     pub environment: Vec<String>,
     /// Files below `/etc`.
     pub files: Vec<WrittenFile>,
-    /// Name of the host's end of its network cable.
-    pub veth: String,
-    /// Its address.
-    pub address: Ipv4Addr,
-    /// Prefix length of the node's network.
-    pub prefix_len: u8,
-    /// The bridge's address.
-    pub gateway: Ipv4Addr,
+    /// Where its network cable leads.
+    pub cable: Cable,
     /// Hardware address.
     pub mac: [u8; 6],
 }
 
-/// Plans a container. `name_servers` are those of the board.
+/// Where a container's network cable leads.
+#[derive(Clone, PartialEq, Eq, Debug)]
+pub enum Cable {
+    /// To the node's bridge of instances.
+    Bridge {
+        /// Name of the host's end.
+        veth: String,
+        /// Its address.
+        address: Ipv4Addr,
+        /// Prefix length of the node's network.
+        prefix_len: u8,
+        /// The bridge's address.
+        gateway: Ipv4Addr,
+    },
+    /// To the node's LAN: what is inside finds its address there.
+    Lan {
+        /// The node's interface there.
+        interface: String,
+    },
+}
+
+/// Plans a container. `name_servers` are those of the board; `lan` is the interface of the LAN that it is put on, if any.
 #[must_use]
-pub fn plan(spec: &AllocationSpec, network: &NodeNetwork, name_servers: &[Ipv4Addr]) -> Plan {
+pub fn plan(spec: &AllocationSpec, network: &NodeNetwork, name_servers: &[Ipv4Addr], lan: Option<&str>) -> Plan {
     let host_name = spec.name.as_str().to_owned();
+    let (files, cable) = match lan {
+        None => (
+            files(&host_name, spec, network.gateway, name_servers),
+            Cable::Bridge {
+                veth: veth_name(spec.id),
+                address: spec.address,
+                prefix_len: network.prefix_len,
+                gateway: network.gateway,
+            },
+        ),
+        Some(interface) => (files_on_lan(&host_name), Cable::Lan { interface: interface.to_owned() }),
+    };
     Plan {
         profile: if spec.system { Profile::System } else { Profile::App },
         uid_base: spec.uid_base,
         command: spec.command.clone(),
         environment: environment(&spec.env, spec.system),
-        files: files(&host_name, spec, network.gateway, name_servers),
-        veth: veth_name(spec.id),
-        address: spec.address,
-        prefix_len: network.prefix_len,
-        gateway: network.gateway,
+        files,
+        cable,
         mac: mac(spec.address),
         host_name,
     }
@@ -149,18 +173,29 @@ fn environment(own: &BTreeMap<String, String>, system: bool) -> Vec<String> {
 /// The bridge answers names; the board's own name servers are for the moments in which it does not.
 fn files(host_name: &str, spec: &AllocationSpec, gateway: Ipv4Addr, name_servers: &[Ipv4Addr]) -> Vec<WrittenFile> {
     let (address, project) = (spec.address, &spec.project);
-    let hosts = format!(
-        "127.0.0.1\tlocalhost\n{address}\t{host_name}\n\
-         ::1\tlocalhost ip6-localhost ip6-loopback\nff02::1\tip6-allnodes\nff02::2\tip6-allrouters\n"
-    );
     let servers = std::iter::once(&gateway).chain(name_servers.iter().filter(|server| **server != gateway));
     let servers = servers.take(MOST_NAME_SERVERS).map(|server| format!("nameserver {server}\n"));
     let resolver: String = servers.chain([format!("search {project}.roost.internal\n")]).collect();
     vec![
         WrittenFile { name: "hostname", content: format!("{host_name}\n") },
-        WrittenFile { name: "hosts", content: hosts },
+        WrittenFile { name: "hosts", content: hosts(host_name, address) },
         WrittenFile { name: "resolv.conf", content: resolver },
     ]
+}
+
+/// Its address and name servers come from the LAN; its own name means itself, as Debian has it.
+fn files_on_lan(host_name: &str) -> Vec<WrittenFile> {
+    vec![
+        WrittenFile { name: "hostname", content: format!("{host_name}\n") },
+        WrittenFile { name: "hosts", content: hosts(host_name, Ipv4Addr::new(127, 0, 1, 1)) },
+    ]
+}
+
+fn hosts(host_name: &str, address: Ipv4Addr) -> String {
+    format!(
+        "127.0.0.1\tlocalhost\n{address}\t{host_name}\n\
+         ::1\tlocalhost ip6-localhost ip6-loopback\nff02::1\tip6-allnodes\nff02::2\tip6-allrouters\n"
+    )
 }
 
 /// The name servers in the text of a `resolv.conf` that a container can reach: not those on the board's loopback.
@@ -212,7 +247,7 @@ mod tests {
         let gateway = Ipv4Addr::new(10, 77, 1, 1);
         let network = NodeNetwork { gateway, prefix_len: 24, routes: Vec::new() };
         let boards = [1, 2, 3].map(|last| Ipv4Addr::new(10, 0, 0, last));
-        let resolver = plan(&spec, &network, &boards).files.pop().unwrap();
+        let resolver = plan(&spec, &network, &boards, None).files.pop().unwrap();
         assert_eq!(
             (resolver.name, resolver.content.as_str()),
             (
