@@ -29,14 +29,13 @@ use crate::images::{ImageError, Images};
 use crate::names::{self, Kept};
 use crate::outbox::Outbox;
 use crate::repair::Repairer;
+use crate::resolv_conf;
 use crate::runtime::{Runtime, RuntimeError, RuntimeEvent};
 use crate::store::{Store, StoreError, Stored};
 use crate::streams::{self, LayerDir, Streams};
 use crate::sync::{Link, Told};
 use crate::vitals::Sampler;
 
-/// Names the board's own resolvers.
-const RESOLV_CONF: &str = "/etc/resolv.conf";
 /// How often containers and facts are looked at although nothing happened.
 const LOOK_EVERY: Duration = Duration::from_secs(60);
 /// How often the counters of running containers are read.
@@ -99,7 +98,7 @@ pub async fn run<R: Runtime>(config: Config, parts: Parts<R>) -> Result<(), Agen
     let runtime = agent.executor.runtime.clone();
     tokio::spawn(forward_exits(runtime, observations_in));
     tokio::spawn(agent.repairer().run());
-    tokio::spawn(names::serve(agent.plans.subscribe(), RESOLV_CONF.into()));
+    tokio::spawn(names::serve(agent.plans.subscribe(), resolv_conf::PATH.into()));
     tokio::spawn(agent.link.clone().report_lane());
     tokio::spawn(agent.link.clone().poll_lane());
     agent.say_everything();

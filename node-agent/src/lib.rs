@@ -34,6 +34,7 @@ mod node;
 pub mod outbox;
 mod random;
 pub mod repair;
+mod resolv_conf;
 pub mod runtime;
 pub mod store;
 pub mod streams;

@@ -16,9 +16,9 @@ use std::fmt::Write;
 use std::net::Ipv4Addr;
 
 use roost_allocation::{FirewallInstance, FirewallPlan};
+use roost_types::Name;
 use roost_types::instance::{Publish, Transport};
 use roost_types::prefix::first;
-use roost_types::{AllocationId, Name};
 
 use super::BRIDGE;
 use crate::runtime::linux::{mac, veth_name};
@@ -200,11 +200,5 @@ fn masquerades(plan: &FirewallPlan, own: &str) -> Vec<String> {
 /// `"port" . ` and what follows from the instance's hardware and network address.
 fn pin_of(instance: &FirewallInstance, fields: &dyn Fn(&str, &str) -> String) -> String {
     let mac = mac(instance.address).map(|byte| format!("{byte:02x}")).join(":");
-    format!("\"{}\" . {}", bridge_port(instance.id), fields(&mac, &instance.address.to_string()))
-}
-
-/// The bridge's port of an instance.
-#[must_use]
-pub fn bridge_port(id: AllocationId) -> String {
-    veth_name(id)
+    format!("\"{}\" . {}", veth_name(instance.id), fields(&mac, &instance.address.to_string()))
 }

@@ -12,6 +12,7 @@ use tokio::net::{TcpStream, UdpSocket};
 use tokio::time::timeout;
 
 use super::message::Question;
+use crate::resolv_conf::name_servers;
 
 /// The port of name servers.
 pub const PORT: u16 = 53;
@@ -25,13 +26,7 @@ const MAX_ANSWER: usize = 4096;
 /// The resolvers in the text of the board's `resolv.conf`, without the answerer itself.
 #[must_use]
 pub fn resolvers(resolv_conf: &str, own: Ipv4Addr) -> Vec<IpAddr> {
-    resolv_conf
-        .lines()
-        .filter_map(|line| line.trim().strip_prefix("nameserver"))
-        .filter_map(|rest| rest.trim().parse::<IpAddr>().ok())
-        .filter(|address| *address != IpAddr::V4(own))
-        .take(MOST)
-        .collect()
+    name_servers(resolv_conf).filter(|address| *address != IpAddr::V4(own)).take(MOST).collect()
 }
 
 /// How the question came and the answer goes.

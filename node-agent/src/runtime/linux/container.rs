@@ -73,7 +73,7 @@ impl Container {
     /// # Errors
     /// The step that failed; everything done before is undone, the writable layer kept.
     pub fn start(call: &StartCall, before: Option<&Saved>, tools: &mut Tools) -> Result<Self, Failure> {
-        let resolver = fs::read_to_string("/etc/resolv.conf").unwrap_or_default();
+        let resolver = fs::read_to_string(crate::resolv_conf::PATH).unwrap_or_default();
         let plan = plan::plan(&call.spec, &call.network, &plan::name_servers(&resolver), call.lan.as_deref());
         let started = Self::try_start(call, &plan, tools);
         if started.is_err() {

@@ -3,10 +3,12 @@
 //! A [`Plan`] holds every decision about a container's inside; [`super::child`] carries it out and decides nothing.
 
 use std::collections::BTreeMap;
-use std::net::Ipv4Addr;
+use std::net::{IpAddr, Ipv4Addr};
 
 use roost_types::AllocationSpec;
 use roost_types::sync::NodeNetwork;
+
+use crate::resolv_conf;
 
 /// How much a container may do inside.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
@@ -201,13 +203,11 @@ fn hosts(host_name: &str, address: Ipv4Addr) -> String {
 /// The name servers in the text of a `resolv.conf` that a container can reach: not those on the board's loopback.
 #[must_use]
 pub fn name_servers(resolv_conf: &str) -> Vec<Ipv4Addr> {
-    resolv_conf
-        .lines()
-        .filter_map(|line| line.trim().strip_prefix("nameserver"))
-        .filter_map(|rest| rest.trim().parse::<Ipv4Addr>().ok())
-        .filter(|address| !address.is_loopback())
-        .take(3)
-        .collect()
+    let of_v4 = resolv_conf::name_servers(resolv_conf).filter_map(|address| match address {
+        IpAddr::V4(address) => Some(address),
+        IpAddr::V6(_) => None,
+    });
+    of_v4.filter(|address| !address.is_loopback()).take(MOST_NAME_SERVERS).collect()
 }
 
 #[cfg(test)]
