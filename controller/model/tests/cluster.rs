@@ -372,6 +372,24 @@ fn a_drain_empties_a_node_and_leaves_it_cordoned() {
 }
 
 #[test]
+fn a_drain_ends_only_when_what_it_moved_runs_elsewhere() {
+    let mut world = World::new(16);
+    world.launch_named("a");
+    world.run(1);
+    let node = world.node_of("a");
+    world.boards.iter_mut().filter(|(id, _)| **id != node).for_each(|(_, board)| board.held = true);
+    let Reply::NodeOperation { operation, .. } = world.must(Command::DrainNode { node: node.to_string() }) else {
+        panic!()
+    };
+    world.run(3);
+    assert!(!world.operation(operation).status.is_final(), "it has stopped here and does not run there yet");
+    world.boards.values_mut().for_each(|board| board.held = false);
+    world.run(3);
+    assert_eq!(world.operation(operation).status, OperationStatus::Succeeded);
+    assert!(world.cluster.allocations_on(node).next().is_none());
+}
+
+#[test]
 fn a_restarted_controller_knows_everything_durable_and_restarts_nothing() {
     let mut world = World::new(15);
     world.launch_named("web");
