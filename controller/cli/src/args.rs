@@ -56,11 +56,14 @@ pub enum Command {
     List {
         /// Only those whose name, node or state contains this.
         filter: Option<String>,
+        /// Only those of this project.
+        #[arg(long)]
+        project: Option<String>,
     },
     /// Show everything about an instance.
     #[command(visible_alias = "inspect")]
     Info {
-        /// Name or id.
+        /// Name (`NAME.PROJECT` outside the default project) or id.
         instance: String,
     },
     /// Start stopped instances.
@@ -190,6 +193,9 @@ pub struct LaunchArgs {
     /// Publish a port: [HOST_IP:]HOST:CONTAINER[/udp].
     #[arg(short, long, value_name = "PORTS")]
     pub publish: Vec<Publish>,
+    /// Put it on the board's LAN, where it asks for its address by DHCP, instead of the instances' network.
+    #[arg(long, conflicts_with = "publish")]
+    pub lan: bool,
     /// Set an environment variable.
     #[arg(short, long, value_name = "KEY=VALUE", value_parser = parse_pair)]
     pub env: Vec<(String, String)>,
@@ -208,6 +214,9 @@ pub struct LaunchArgs {
     /// Let the public SSH keys of this file log in.
     #[arg(long, value_name = "FILE")]
     pub ssh_key: Vec<PathBuf>,
+    /// Project: instances of one reach each other, those of another only by published ports.
+    #[arg(long)]
+    pub project: Option<String>,
     /// Do not wait until it runs.
     #[arg(long)]
     pub no_wait: bool,

@@ -140,9 +140,12 @@ fn has_rested(cluster: &Cluster, row: &InstanceRow, now: Timestamp) -> bool {
     row.moved_at.is_none_or(|at| now.since(at) >= cluster.config.move_cooldown)
 }
 
-/// Nothing of it runs and nobody wants it to: it may stay, with its data, on a node that is being emptied.
-fn rests(allocation: &AllocationRow) -> bool {
-    allocation.spec.desired == AllocationDesired::Stopped && allocation.observed.state.is_settled()
+/// Nothing of it runs and nobody wants it to: it may stay, with its data, on a node that is being emptied. One that its
+/// instance has left must go: until the new one runs, its data is needed.
+fn rests(cluster: &Cluster, allocation: &AllocationRow) -> bool {
+    let is_present = |row: &Arc<InstanceRow>| row.allocation == Some(allocation.spec.id);
+    let stays = cluster.instances.get(&allocation.spec.instance).is_some_and(is_present);
+    stays && allocation.spec.desired == AllocationDesired::Stopped && allocation.observed.state.is_settled()
 }
 
 /// Drains that an operator asked for: the operation ends when nothing on the node runs.
@@ -150,7 +153,7 @@ fn asked_for(draft: &mut Draft) {
     let draining = |node: &&Arc<NodeRow>| node.eligibility == Eligibility::Draining;
     let nodes: Vec<NodeRow> = draft.cluster.nodes.values().filter(draining).map(|n| NodeRow::clone(n)).collect();
     for node in nodes {
-        if draft.cluster.allocations_on(node.id).all(|allocation| rests(allocation)) {
+        if draft.cluster.allocations_on(node.id).all(|allocation| rests(&draft.cluster, allocation)) {
             finish_drain(draft, &node);
         } else if !is_moving(&draft.cluster) {
             let Some((id, _)) = cheapest(&draft.cluster, node.id, draft.now, |_| true) else { continue };

@@ -24,6 +24,9 @@ const HOT_AIR_HEADROOM: MilliCelsius = MilliCelsius::whole(5);
 /// Limits that every instance has, by the names of the features that carry them.
 const NEEDED_LIMITS: [&str; 2] = ["memory_limit", "pids_limit"];
 
+/// The feature of a node that can put instances on its LAN.
+const LAN: &str = "lan";
+
 /// Chooses a node. `leaving`: the node to leave, and the one to go to if a person chose it.
 pub fn choose(
     cluster: &Cluster,
@@ -80,6 +83,7 @@ fn request<'a>(
         not: leaving.map(|(from, _)| from),
         headroom,
         publish: &row.publish,
+        lan: !row.network.is_bridge(),
     })
 }
 
@@ -89,28 +93,47 @@ fn request<'a>(
 /// `too_large` with the dimension as field.
 pub fn check_size(cluster: &Cluster, row: &InstanceRow) -> Result<(), Problem> {
     let Some(request) = request(cluster, row, None) else { return Ok(()) };
-    fits_anywhere(&candidates(cluster, row), &request)
+    check_fits(&candidates(cluster, row), &request, row)
+}
+
+fn check_fits(nodes: &[Candidate<'_>], request: &Request<'_>, row: &InstanceRow) -> Result<(), Problem> {
+    fits_anywhere(nodes, request)
         .map_err(|large| Problem::new(Code::TooLarge, large.detail).field(size_field(row, large.dimension)))
 }
 
-/// Refuses what no node could ever hold, and a port that is taken wherever it could run.
+/// Refuses what no node could ever hold, and what every node that could run it has given out: a port, all addresses.
 ///
 /// # Errors
-/// `too_large` with the dimension as field; `port_taken`.
+/// `too_large` with the dimension as field; `port_taken`; `no_address`; `conflict` with the network as field.
 pub fn check_possible(cluster: &Cluster, row: &InstanceRow) -> Result<(), Problem> {
-    check_size(cluster, row)?;
-    let Some(request) = request(cluster, row, None).filter(|_| !row.publish.is_empty()) else { return Ok(()) };
+    let Some(request) = request(cluster, row, None) else { return Ok(()) };
     let nodes = candidates(cluster, row);
+    check_fits(&nodes, &request, row)?;
+    if row.publish.is_empty() && !request.lan && nodes.iter().all(|node| node.free_addresses > 0) {
+        return Ok(());
+    }
     let placement = schedule(&nodes, &request, row.created_at);
-    let by_port = placement.filtered_by.get(&Filter::Port).copied().unwrap_or(0);
-    let by_wish = placement.filtered_by.get(&Filter::Constraint).copied().unwrap_or(0);
-    if by_port > 0 && by_port + by_wish == placement.evaluated {
-        let detail = placement.filtered.iter().find(|node| node.filter == Filter::Port).map(|node| &node.detail);
-        let detail = detail.map_or_else(String::new, |detail| format!(": {detail}"));
+    if let Some(detail) = all_refused(&placement, Filter::Feature).filter(|_| request.lan) {
+        let detail = format!("no node that could run it can put it on a LAN{detail}");
+        return Err(Problem::new(Code::Conflict, detail).field("network"));
+    }
+    if let Some(detail) = all_refused(&placement, Filter::Port) {
         let detail = format!("the port is taken on every node that could run it{detail}; publish another");
         return Err(Problem::new(Code::PortTaken, detail).field("publish"));
     }
+    if let Some(detail) = all_refused(&placement, Filter::Address) {
+        let detail = format!("no address is free on any node that could run it{detail}; delete instances there");
+        return Err(Problem::new(Code::NoAddress, detail));
+    }
     Ok(())
+}
+
+/// The first node's words, if this filter is what keeps the instance from every node that the wish allows.
+fn all_refused(placement: &Placement, filter: Filter) -> Option<String> {
+    let count = |filter| placement.filtered_by.get(&filter).copied().unwrap_or(0);
+    let all = count(filter) > 0 && count(filter) + count(Filter::Constraint) == placement.evaluated;
+    let first = || placement.filtered.iter().find(|node| node.filter == filter);
+    all.then(|| first().map_or_else(String::new, |node| format!(": {}", node.detail)))
 }
 
 /// The field a user can change: the named size, if that is what was given.
@@ -151,6 +174,7 @@ fn candidate<'a>(cluster: &'a Cluster, node: &'a NodeRow, row: &InstanceRow) -> 
         capacity,
         allocated: allocated(cluster, node.id),
         missing_limit: missing,
+        lan: node.facts.as_ref().is_some_and(|facts| facts.features.iter().any(|f| f.name == LAN && f.supported)),
         ports,
         free_addresses: (hosts.end - hosts.start).saturating_sub(used),
         has_image: node.facts.as_ref().is_some_and(|facts| facts.images.contains(&row.digest)),
@@ -269,6 +293,7 @@ pub fn allocate(
         address: network.address(node_row.network_index, host),
         uid_base: host * IDS_PER_INSTANCE,
         publish: row.publish.clone(),
+        network: row.network,
         restart: row.restart,
         seed_from: after.or(begin.map(|(allocation, _)| allocation)),
         seed_snapshot: begin.map(|(_, snapshot)| snapshot),

@@ -1,6 +1,7 @@
 //! The pure core in a small world: launches, heat, drains, silence and restarts, each told as a story.
 
 mod lifecycle;
+mod network;
 mod node_loss;
 mod world;
 
@@ -355,6 +356,24 @@ fn a_drain_empties_a_node_and_leaves_it_cordoned() {
     let patch = PatchNode { eligibility: Some(Eligibility::Eligible), ..PatchNode::default() };
     world.must(Command::PatchNode { node: node.to_string(), patch, if_match: None });
     assert_eq!(world.cluster.node(node).unwrap().eligibility, Eligibility::Eligible);
+}
+
+#[test]
+fn a_drain_ends_only_when_what_it_moved_runs_elsewhere() {
+    let mut world = World::new(16);
+    world.launch_named("a");
+    world.run(1);
+    let node = world.node_of("a");
+    world.boards.iter_mut().filter(|(id, _)| **id != node).for_each(|(_, board)| board.held = true);
+    let Reply::NodeOperation { operation, .. } = world.must(Command::DrainNode { node: node.to_string() }) else {
+        panic!()
+    };
+    world.run(3);
+    assert!(!world.operation(operation).status.is_final(), "it has stopped here and does not run there yet");
+    world.boards.values_mut().for_each(|board| board.held = false);
+    world.run(3);
+    assert_eq!(world.operation(operation).status, OperationStatus::Succeeded);
+    assert!(world.cluster.allocations_on(node).next().is_none());
 }
 
 #[test]

@@ -50,6 +50,8 @@ pub struct Candidate<'a> {
     pub allocated: Amounts,
     /// A limit that its kernel cannot enforce, with the advice that helps.
     pub missing_limit: Option<&'a str>,
+    /// It can put instances on its LAN.
+    pub lan: bool,
     /// Published ports of its instances.
     pub ports: Vec<Publish>,
     /// Addresses left in its network.
@@ -92,4 +94,6 @@ pub struct Request<'a> {
     pub headroom: MilliCelsius,
     /// Ports it publishes.
     pub publish: &'a [Publish],
+    /// It wants to be on the node's LAN.
+    pub lan: bool,
 }

@@ -14,6 +14,7 @@ pub fn filter<'a>(node: &Candidate<'a>, request: &Request<'a>) -> Option<Refusal
         .or_else(|| suitable(node, request))
         .or_else(|| cool(node, request))
         .or_else(|| node.missing_limit.map(Refusal::Feature))
+        .or_else(|| (request.lan && !node.lan).then_some(Refusal::NoLan))
         .or_else(|| port(node, request))
         .or_else(|| room(node, request))
 }
@@ -146,6 +147,7 @@ pub(crate) mod tests {
                 capacity: Amounts { cpu_millis: 4000, memory_bytes: MemoryBytes::mib(928) },
                 allocated: Amounts::default(),
                 missing_limit: None,
+                lan: false,
                 ports: vec!["8080:80".parse().unwrap()],
                 free_addresses: 253,
                 has_image: true,
@@ -163,6 +165,7 @@ pub(crate) mod tests {
                 not: None,
                 headroom: MilliCelsius(0),
                 publish: &[],
+                lan: false,
             }
         }
     }
@@ -206,6 +209,7 @@ pub(crate) mod tests {
             ),
             (with(&|n| (n.heat.state, n.heat.lost) = (ThermalState::Unknown, true)), Filter::SensorLost, "shelf-1"),
             (with(&|n| n.missing_limit = Some("cgroup_enable=memory")), Filter::Feature, "cgroup_enable=memory"),
+            (told(&base().0, &Request { lan: true, ..base().1 }), Filter::Feature, "--lan-interface"),
             (told(&base().0, &Request { publish: &port, ..base().1 }), Filter::Port, "8080"),
             (with(&|n| n.allocated.cpu_millis = 3900), Filter::Cpu, "100 m are free"),
             (with(&|n| n.allocated.memory_bytes = MemoryBytes::mib(900)), Filter::Memory, "28 MiB are free"),

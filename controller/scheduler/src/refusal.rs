@@ -58,6 +58,8 @@ pub enum Refusal<'a> {
     },
     /// The kernel cannot enforce a limit: the advice that helps.
     Feature(&'a str),
+    /// It cannot put instances on its LAN.
+    NoLan,
     /// This port is published by another instance there.
     Port(u16),
     /// Too little cpu is free.
@@ -82,7 +84,7 @@ impl Refusal<'_> {
             }
             Self::Thermal { .. } | Self::WouldBeHot { .. } => Filter::Thermal,
             Self::SensorLost { .. } => Filter::SensorLost,
-            Self::Feature(_) => Filter::Feature,
+            Self::Feature(_) | Self::NoLan => Filter::Feature,
             Self::Port(_) => Filter::Port,
             Self::Cpu(..) => Filter::Cpu,
             Self::Memory(..) => Filter::Memory,
@@ -114,6 +116,7 @@ impl Refusal<'_> {
                 format!("with it {predicted} are predicted: it must stay {headroom} below hot {hot}")
             }
             Self::Feature(advice) => (*advice).to_owned(),
+            Self::NoLan => "the node names no LAN interface: start its agent with --lan-interface".to_owned(),
             Self::Port(port) => format!("port {port} is published by another instance there"),
             Self::Cpu(wanted, free) => {
                 format!("wants {} m cpu, {} m are free", wanted.cpu_millis, free.cpu_millis)

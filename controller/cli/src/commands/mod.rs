@@ -48,7 +48,9 @@ pub fn run(cli: Cli) -> Result<ExitCode, CliError> {
     runtime.block_on(async {
         match cli.command {
             Command::Launch(args) => launch::launch(&client()?, style, args).await,
-            Command::List { filter } => instance::list(&client()?, style, filter.as_deref()).await,
+            Command::List { filter, project } => {
+                instance::list(&client()?, style, filter.as_deref(), project.as_deref()).await
+            }
             Command::Info { instance } => instance::info(&client()?, style, &instance).await,
             Command::Start(args) => instance::change_many(&client()?, style, instance::Verb::Start, args).await,
             Command::Stop(args) => {

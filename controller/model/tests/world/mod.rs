@@ -112,9 +112,14 @@ pub fn config() -> Config {
 impl World {
     /// Six boards on three shelves, all ready, an image there.
     pub fn new(seed: u64) -> Self {
+        Self::with(config(), seed)
+    }
+
+    /// The same with other settings.
+    pub fn with(config: Config, seed: u64) -> Self {
         let now = Timestamp(1_800_000_000_000);
-        let mut world =
-            Self { cluster: Cluster::new(config()), now, boards: BTreeMap::new(), inlets: [24; 3], seed, agent: 0 };
+        let cluster = Cluster::new(config);
+        let mut world = Self { cluster, now, boards: BTreeMap::new(), inlets: [24; 3], seed, agent: 0 };
         for n in 1..=6 {
             let Reply::Node(id) = world.must(Command::RegisterNode { name: name(&format!("n{n:02}")) }) else {
                 panic!()
