@@ -9,9 +9,10 @@ use std::process::ExitCode;
 use std::time::{Duration, Instant};
 
 use roost_types::Arch;
+use roost_types::image::ArchiveKind;
 use serde::{Deserialize, Serialize};
 
-use crate::convert::{ArchiveKind, Files, Report, Stage, convert};
+use crate::convert::{Files, Report, Stage, convert};
 use crate::error::Blame;
 use crate::limits::Limits;
 use crate::oci::Choice;

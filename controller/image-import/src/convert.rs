@@ -4,6 +4,7 @@ use std::fs::File;
 use std::rc::Rc;
 
 use roost_types::Arch;
+use roost_types::image::{ArchiveKind, Startup};
 use serde::{Deserialize, Serialize};
 
 use crate::budget::Budget;
@@ -17,23 +18,8 @@ use crate::limits::Limits;
 use crate::members::Members;
 use crate::oci::{self, Choice, Layered};
 use crate::region::Region;
-use crate::startup::Startup;
+use crate::startup;
 use crate::tree::Tree;
-
-/// What an archive is.
-#[derive(Clone, Copy, Default, PartialEq, Eq, Debug, Serialize, Deserialize)]
-#[serde(rename_all = "snake_case")]
-pub enum ArchiveKind {
-    /// Found out by looking: layers if it says so, else a root file system.
-    #[default]
-    Auto,
-    /// A root file system, with or without LXC's `rootfs/` around it.
-    Tar,
-    /// An OCI image layout.
-    Oci,
-    /// What `docker save` writes.
-    Docker,
-}
 
 /// What an import found and made.
 #[derive(Clone, PartialEq, Eq, Debug, Serialize, Deserialize)]
@@ -114,7 +100,7 @@ pub fn convert(
                 ArchiveKind::Oci | ArchiveKind::Auto | ArchiveKind::Tar => oci::from_layout(&bundle, choice)?,
             };
             stack(&image, &mut tree, &mut scratch, &mut budget, &mut dropped, &mut progress)?;
-            (Startup::from_config(image.runtime)?, image.arch)
+            (startup::from_config(image.runtime)?, image.arch)
         }
     };
     if tree.children(tree.root()).is_none_or(std::collections::BTreeMap::is_empty) {

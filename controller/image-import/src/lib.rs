@@ -31,9 +31,8 @@ pub mod sandbox;
 mod startup;
 pub mod tree;
 
-pub use convert::{ArchiveKind, Files, Report, Stage, convert};
+pub use convert::{Files, Report, Stage, convert};
 pub use error::{Blame, Fault, ImportError};
 pub use limits::Limits;
 pub use oci::Choice;
 pub use region::Region;
-pub use startup::Startup;

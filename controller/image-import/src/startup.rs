@@ -3,7 +3,7 @@
 
 use std::collections::BTreeMap;
 
-use serde::{Deserialize, Serialize};
+use roost_types::image::Startup;
 
 use crate::error::ImportError;
 use crate::oci::schema::Runtime;
@@ -23,48 +23,32 @@ const MAX_PATH: usize = 4096;
 /// Bytes of `USER[:GROUP]`.
 const MAX_USER: usize = 64;
 
-/// How an image wants to be started.
-#[derive(Clone, Default, PartialEq, Eq, Debug, Serialize, Deserialize)]
-#[serde(deny_unknown_fields)]
-pub struct Startup {
-    /// Entry point and arguments in one; empty when it says none.
-    pub command: Vec<String>,
-    /// Environment.
-    pub env: BTreeMap<String, String>,
-    /// Working directory; empty for the root.
-    pub workdir: String,
-    /// Name or number, with or without a group; empty for root.
-    pub user: String,
-}
-
-impl Startup {
-    /// From an image's configuration.
-    ///
-    /// # Errors
-    /// When a field holds what no launch request may hold.
-    pub fn from_config(runtime: Runtime) -> Result<Self, ImportError> {
-        let mut command = runtime.entrypoint.unwrap_or_default();
-        command.extend(runtime.cmd.unwrap_or_default());
-        let workdir = runtime.working_dir.unwrap_or_default();
-        let user = runtime.user.unwrap_or_default();
-        let bytes: usize = command.iter().map(String::len).sum();
-        if command.len() > MAX_WORDS || bytes > MAX_COMMAND_BYTES || command.iter().any(|word| word.contains('\0')) {
-            return Err(refused(format!(
-                "its command has more than {MAX_WORDS} words or {MAX_COMMAND_BYTES} bytes, or a NUL byte"
-            )));
-        }
-        if command.first().is_some_and(String::is_empty) {
-            return Err(refused("its command's program has no name".to_owned()));
-        }
-        if !workdir.is_empty() && !is_clean_path(&workdir) {
-            return Err(refused("its working directory is not an absolute path without '..'".to_owned()));
-        }
-        let plain = |byte: u8| byte.is_ascii_alphanumeric() || matches!(byte, b'_' | b'-' | b'.' | b':');
-        if user.len() > MAX_USER || !user.bytes().all(plain) {
-            return Err(refused("its user is not a name or number".to_owned()));
-        }
-        Ok(Self { command, env: environment(runtime.env.unwrap_or_default())?, workdir, user })
+/// From an image's configuration.
+///
+/// # Errors
+/// When a field holds what no launch request may hold.
+pub fn from_config(runtime: Runtime) -> Result<Startup, ImportError> {
+    let mut command = runtime.entrypoint.unwrap_or_default();
+    command.extend(runtime.cmd.unwrap_or_default());
+    let workdir = runtime.working_dir.unwrap_or_default();
+    let user = runtime.user.unwrap_or_default();
+    let bytes: usize = command.iter().map(String::len).sum();
+    if command.len() > MAX_WORDS || bytes > MAX_COMMAND_BYTES || command.iter().any(|word| word.contains('\0')) {
+        return Err(refused(format!(
+            "its command has more than {MAX_WORDS} words or {MAX_COMMAND_BYTES} bytes, or a NUL byte"
+        )));
     }
+    if command.first().is_some_and(String::is_empty) {
+        return Err(refused("its command's program has no name".to_owned()));
+    }
+    if !workdir.is_empty() && !is_clean_path(&workdir) {
+        return Err(refused("its working directory is not an absolute path without '..'".to_owned()));
+    }
+    let plain = |byte: u8| byte.is_ascii_alphanumeric() || matches!(byte, b'_' | b'-' | b'.' | b':');
+    if user.len() > MAX_USER || !user.bytes().all(plain) {
+        return Err(refused("its user is not a name or number".to_owned()));
+    }
+    Ok(Startup { command, env: environment(runtime.env.unwrap_or_default())?, workdir, user })
 }
 
 fn refused(text: String) -> ImportError {
@@ -104,7 +88,7 @@ mod tests {
     fn runtime(edit: impl FnOnce(&mut Runtime)) -> Result<Startup, ImportError> {
         let mut runtime = Runtime::default();
         edit(&mut runtime);
-        Startup::from_config(runtime)
+        from_config(runtime)
     }
 
     #[test]

@@ -5,8 +5,9 @@ use std::io::Write;
 use std::path::{Path, PathBuf};
 use std::process::Command;
 
-use roost_image_import::{ArchiveKind, Choice, Files, ImportError, Limits, Report, convert};
+use roost_image_import::{Choice, Files, ImportError, Limits, Report, convert};
 use roost_types::Arch;
+use roost_types::image::ArchiveKind;
 use tar::{Builder, EntryType, Header};
 
 /// A directory that is removed with its value.

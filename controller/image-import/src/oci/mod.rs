@@ -46,10 +46,14 @@ pub struct Layer {
     pub diff_id: Digest,
 }
 
-struct Candidate {
-    manifest: Descriptor,
-    platform: Platform,
-    tag: Option<String>,
+/// An image among several.
+pub struct Candidate {
+    /// Its manifest.
+    pub manifest: Descriptor,
+    /// What it runs on.
+    pub platform: Platform,
+    /// Its tag, where it has one.
+    pub tag: Option<String>,
 }
 
 /// The chosen image of an OCI image layout.
@@ -60,12 +64,20 @@ pub fn from_layout(bundle: &Bundle, choice: &Choice) -> Result<Layered, ImportEr
     let (index, _): (Index, _) = bundle.document("index.json")?;
     let mut candidates = Vec::new();
     collect(bundle, &index.manifests, None, 0, &mut candidates)?;
-    if let Some(tag) = &choice.tag {
-        candidates.retain(|candidate| candidate.tag.as_ref() == Some(tag));
-    }
+    let (chosen, arch) = choose(&candidates, choice)?;
+    layered(bundle, &chosen.manifest, arch)
+}
+
+/// The one image that fits the choice best, and the architecture it was chosen for.
+///
+/// # Errors
+/// When none fits, or several do equally well.
+pub fn choose<'a>(candidates: &'a [Candidate], choice: &Choice) -> Result<(&'a Candidate, Arch), ImportError> {
+    let tagged = |candidate: &&Candidate| choice.tag.is_none() || candidate.tag == choice.tag;
+    let candidates: Vec<&Candidate> = candidates.iter().filter(tagged).collect();
     let platforms: Vec<&Platform> = candidates.iter().map(|candidate| &candidate.platform).collect();
     let arch = wanted_arch(&platforms, choice)?;
-    let ranked = candidates.iter().filter_map(|candidate| Some((rank(&candidate.platform, arch)?, candidate)));
+    let ranked = candidates.iter().filter_map(|candidate| Some((rank(&candidate.platform, arch)?, *candidate)));
     let mut ranked: Vec<(u32, &Candidate)> = ranked.collect();
     ranked.sort_by_key(|(rank, candidate)| (*rank, candidate.manifest.digest.clone()));
     ranked.dedup_by_key(|(_, candidate)| candidate.manifest.digest.clone());
@@ -74,7 +86,7 @@ pub fn from_layout(bundle: &Bundle, choice: &Choice) -> Result<Layered, ImportEr
         let tags: Vec<&str> = candidates.iter().filter_map(|candidate| candidate.tag.as_deref()).collect();
         return Err(several(&tags));
     }
-    layered(bundle, &chosen.manifest, arch)
+    Ok((chosen, arch))
 }
 
 /// Everything in an index that is an image for some platform.
