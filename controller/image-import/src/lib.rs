@@ -26,6 +26,7 @@ pub mod layer;
 mod limits;
 pub mod members;
 pub mod oci;
+mod pax;
 mod region;
 pub mod sandbox;
 mod startup;

@@ -3,9 +3,10 @@
 //! The `tar` crate parses a header's fields; which headers belong together, and what is refused because two parsers might
 //! read it differently, is decided here. Contents are not read: a member says where in the archive they are.
 
-use tar::{EntryType, Header, PaxExtensions};
+use tar::{EntryType, Header};
 
 use crate::error::{Fault, ImportError};
+use crate::pax::{decimal, records};
 use crate::region::Region;
 
 /// Bytes of a header and of what contents are padded to.
@@ -171,11 +172,8 @@ fn long_name(mut bytes: Vec<u8>) -> Vec<u8> {
 
 /// Global headers carry comments; one that names or sizes every member is somebody's trick.
 fn check_global(bytes: &[u8]) -> Result<(), ImportError> {
-    for record in PaxExtensions::new(bytes) {
-        let record = record.map_err(|_| broken("a global extension header cannot be read"))?;
-        if matches!(record.key_bytes(), b"path" | b"linkpath" | b"size" | b"uid" | b"gid")
-            || record.key_bytes().starts_with(b"SCHILY.xattr.")
-        {
+    for (key, _) in records(bytes).ok_or_else(|| broken("a global extension header cannot be read"))? {
+        if matches!(key, b"path" | b"linkpath" | b"size" | b"uid" | b"gid") || key.starts_with(b"SCHILY.xattr.") {
             return Err(broken("a global extension header applies to every member"));
         }
     }
@@ -186,7 +184,14 @@ fn member(header: &Header, data: Region, extensions: Extensions) -> Result<Membe
     let named = extensions.long_path.clone().map(long_name);
     let path = named.clone().unwrap_or_else(|| header.path_bytes().into_owned());
     let fault = |fault| ImportError::entry(&path, fault);
-    let number = |value: std::io::Result<u64>| value.map_err(|_| broken("a header's number cannot be read"));
+    let number = |value: std::io::Result<u64>, field: &[u8]| match value {
+        Ok(value) => Ok(value),
+        // Some writers leave out what they do not know.
+        Err(_) if field.iter().all(|byte| matches!(byte, 0 | b' ')) => Ok(0),
+        Err(_) => Err(broken("a header's number cannot be read")),
+    };
+    let fields = header.as_old();
+    let mode = number(header.mode().map(u64::from), &fields.mode)? & 0o7777;
     let id = |value: u64| u32::try_from(value).map_err(|_| fault(Fault::Contradiction("an owner above 32 bits")));
     let target = match extensions.long_target.clone().map(long_name) {
         Some(target) => target,
@@ -195,10 +200,9 @@ fn member(header: &Header, data: Region, extensions: Extensions) -> Result<Membe
     let mut member = Member {
         kind: kind(header, &path, data.len())?,
         target,
-        mode: u16::try_from(header.mode().map_err(|_| broken("a header's mode cannot be read"))? & 0o7777)
-            .unwrap_or_default(),
-        uid: id(number(header.uid())?)?,
-        gid: id(number(header.gid())?)?,
+        mode: u16::try_from(mode).unwrap_or_default(),
+        uid: id(number(header.uid(), &fields.uid)?)?,
+        gid: id(number(header.gid(), &fields.gid)?)?,
         mtime: header.mtime().unwrap_or_default(),
         xattrs: Vec::new(),
         data,
@@ -230,9 +234,7 @@ fn kind(header: &Header, path: &[u8], size: u64) -> Result<MemberKind, ImportErr
 
 fn apply_pax(member: &mut Member, pax: &[u8], others: &Extensions) -> Result<(), ImportError> {
     let mut seen = Vec::new();
-    for record in PaxExtensions::new(pax) {
-        let record = record.map_err(|_| broken("an extension header cannot be read"))?;
-        let (key, value) = (record.key_bytes(), record.value_bytes());
+    for (key, value) in records(pax).ok_or_else(|| broken("an extension header cannot be read"))? {
         if seen.contains(&key) {
             return Err(ImportError::entry(&member.path, Fault::Contradiction("a key that is there twice")));
         }
@@ -263,9 +265,4 @@ fn apply_pax(member: &mut Member, pax: &[u8], others: &Extensions) -> Result<(),
         }
     }
     Ok(())
-}
-
-fn decimal(text: &[u8]) -> Option<u64> {
-    let digits = std::str::from_utf8(text).ok()?;
-    if digits.bytes().all(|byte| byte.is_ascii_digit()) { digits.parse().ok() } else { None }
 }

@@ -12,11 +12,12 @@ use std::collections::BTreeMap;
 use std::path::Path;
 
 use landlock::{ABI, Access, AccessFs, AccessNet, Ruleset, RulesetAttr, RulesetStatus, Scope};
+use nix::mount::{MntFlags, MsFlags, mount, umount2};
 use nix::sched::{CloneFlags, unshare};
 use nix::sys::prctl;
 use nix::sys::resource::{Resource, setrlimit};
 use nix::sys::signal::Signal;
-use nix::unistd::{Gid, Uid, chdir, chroot, geteuid, setgroups, setresgid, setresuid};
+use nix::unistd::{Gid, Uid, chdir, geteuid, pivot_root, setgroups, setresgid, setresuid};
 use seccompiler::{
     BpfProgram, SeccompAction, SeccompCmpArgLen, SeccompCmpOp, SeccompCondition, SeccompFilter, SeccompRule, TargetArch,
 };
@@ -122,8 +123,16 @@ fn leave(empty: &Path) -> Result<bool, SandboxError> {
     }
 }
 
+/// Makes the empty directory the only thing there is. (A mere chroot would keep the kernel from giving the process a user
+/// namespace.)
 fn enter_root(empty: &Path) -> Result<(), SandboxError> {
-    chroot(empty).map_err(step("enter the empty directory"))?;
+    let nothing = None::<&str>;
+    let private = MsFlags::MS_REC | MsFlags::MS_PRIVATE;
+    mount(nothing, "/", nothing, private, nothing).map_err(step("keep mounts to itself"))?;
+    mount(Some(empty), empty, nothing, MsFlags::MS_BIND, nothing).map_err(step("mount the empty directory"))?;
+    chdir(empty).map_err(step("enter the empty directory"))?;
+    pivot_root(".", ".").map_err(step("make the empty directory the root"))?;
+    umount2(".", MntFlags::MNT_DETACH).map_err(step("let go of the old root"))?;
     chdir("/").map_err(step("enter the empty root"))
 }
 
@@ -174,11 +183,15 @@ fn filter(arch: Option<TargetArch>) -> Result<Option<BpfProgram>, SandboxError> 
         libc::SYS_exit_group,
     ];
     let mut rules: BTreeMap<i64, Vec<SeccompRule>> = free.into_iter().map(|call| (call, Vec::new())).collect();
-    // Memory, but never code.
-    for call in [libc::SYS_mmap, libc::SYS_mprotect] {
-        let executable = u64::from(libc::PROT_EXEC.unsigned_abs());
-        let not_code = SeccompCondition::new(2, SeccompCmpArgLen::Dword, SeccompCmpOp::MaskedEq(executable), 0);
-        let rule = SeccompRule::new(vec![not_code.map_err(seccompiler::Error::from)?]);
+    // Memory, but never code; and a look at whether a file is open, as debug builds take before they close it.
+    let not_code = SeccompCmpOp::MaskedEq(u64::from(libc::PROT_EXEC.unsigned_abs()));
+    for (call, argument, comparison, value) in [
+        (libc::SYS_mmap, 2, not_code.clone(), 0),
+        (libc::SYS_mprotect, 2, not_code, 0),
+        (libc::SYS_fcntl, 1, SeccompCmpOp::Eq, u64::from(libc::F_GETFD.unsigned_abs())),
+    ] {
+        let condition = SeccompCondition::new(argument, SeccompCmpArgLen::Dword, comparison, value);
+        let rule = SeccompRule::new(vec![condition.map_err(seccompiler::Error::from)?]);
         rules.insert(call, vec![rule.map_err(seccompiler::Error::from)?]);
     }
     let filter = SeccompFilter::new(rules, SeccompAction::KillProcess, SeccompAction::Allow, arch);
