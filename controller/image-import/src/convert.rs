@@ -6,6 +6,7 @@ use std::rc::Rc;
 use roost_types::Arch;
 use roost_types::image::{ArchiveKind, Startup};
 use serde::{Deserialize, Serialize};
+use sha2::{Digest, Sha256};
 
 use crate::budget::Budget;
 use crate::bundle::Bundle;
@@ -106,7 +107,9 @@ pub fn convert(
     if tree.children(tree.root()).is_none_or(std::collections::BTreeMap::is_empty) {
         return Err(ImportError::archive("it holds no files"));
     }
-    let size = erofs::write(&tree, &files.output, image_bytes, |done, all| progress(Stage::Write, done, all))?;
+    let size = erofs::write(&tree, identity(arch, &startup)?, &files.output, image_bytes, |done, all| {
+        progress(Stage::Write, done, all)
+    })?;
     files.output.sync_all().map_err(ImportError::io("sync the root file"))?;
     let (init, init_kind) = own_init(&tree, &startup).unzip();
     let init = init.map(str::to_owned);
@@ -121,6 +124,14 @@ pub fn convert(
         unpacked: budget.unpacked(),
         dropped,
     })
+}
+
+/// Two images that differ only in what they say of themselves are two: their root files have different ids, and so digests.
+fn identity(arch: Arch, startup: &Startup) -> Result<[u8; 16], ImportError> {
+    let said = serde_json::to_vec(&(arch, startup)).map_err(|error| ImportError::archive(error.to_string()))?;
+    let mut identity = [0; 16];
+    identity.copy_from_slice(&Sha256::digest(&said)[..16]);
+    Ok(identity)
 }
 
 /// An image with a command is started by it, unless the command is the init itself.

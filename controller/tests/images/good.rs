@@ -82,6 +82,11 @@ fn layers_are_stacked_with_their_whiteouts_and_the_configuration_is_kept() {
         assert_eq!(answer.body["startup"]["command"][0], "/bin/app", "{kind}");
     }
     let answer = server.import("from=oci&alias=app", &layout);
+    let mut other = Layout::of(&layers);
+    other.config["config"]["Cmd"] = json!(["idle"]);
+    other.seal_config();
+    let other = server.import("from=oci&alias=idle", &other.tar().end());
+    assert_ne!(digest(&other), digest(&answer), "the same files, started otherwise, are another image");
     assert_eq!(answer.body["startup"]["env"], json!({"PATH": "/bin", "LEVEL": "1"}));
     assert_eq!(answer.body["init"], json!(null));
 }

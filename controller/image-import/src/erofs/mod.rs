@@ -39,18 +39,25 @@ const LAYOUT_INLINE: u16 = 2;
 /// An inode of 64 bytes.
 const EXTENDED: u16 = 1;
 
-/// Writes the tree and returns the size of the file in bytes.
+/// Writes the tree and returns the size of the file in bytes. `identity` goes into the superblock as the file system's id:
+/// trees that are the same give different files where it differs.
 ///
 /// # Errors
 /// When the result would be over `limit` bytes, contents cannot be read, or the file cannot be written.
-pub fn write(tree: &Tree, file: &File, limit: u64, mut wrote: impl FnMut(u64, u64)) -> Result<u64, ImportError> {
+pub fn write(
+    tree: &Tree,
+    identity: [u8; 16],
+    file: &File,
+    limit: u64,
+    mut wrote: impl FnMut(u64, u64),
+) -> Result<u64, ImportError> {
     let plan = Plan::of(tree);
     let size = plan.blocks() * BLOCK;
     if size > limit {
         return Err(ImportError::Limit { what: "the size of the root file in bytes", limit });
     }
     let mut out = Output { out: BufWriter::with_capacity(1 << 20, file), at: 0 };
-    out.bytes(&superblock(&plan))?;
+    out.bytes(&superblock(&plan, identity))?;
     for place in plan.places() {
         out.zeros_to(place.offset)?;
         out.inode(tree, &plan, place)?;
@@ -66,7 +73,7 @@ pub fn write(tree: &Tree, file: &File, limit: u64, mut wrote: impl FnMut(u64, u6
 }
 
 /// Block 0.
-fn superblock(plan: &Plan) -> Vec<u8> {
+fn superblock(plan: &Plan, identity: [u8; 16]) -> Vec<u8> {
     let mut block = vec![0; usize::try_from(BLOCK).unwrap_or_default()];
     let fields = &mut block[SUPER_AT..];
     fields[0..4].copy_from_slice(&MAGIC.to_le_bytes());
@@ -76,6 +83,7 @@ fn superblock(plan: &Plan) -> Vec<u8> {
     fields[16..24].copy_from_slice(&(plan.places().len() as u64).to_le_bytes());
     fields[36..40].copy_from_slice(&narrow(plan.blocks()).to_le_bytes());
     fields[40..44].copy_from_slice(&1_u32.to_le_bytes());
+    fields[48..64].copy_from_slice(&identity);
     // The kernel's crc32c is not inverted at the end.
     let sum = !Crc::<u32>::new(&CRC_32_ISCSI).checksum(fields);
     fields[4..8].copy_from_slice(&sum.to_le_bytes());

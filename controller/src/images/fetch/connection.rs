@@ -85,9 +85,12 @@ impl Fetcher {
         for address in &addresses {
             let ip = address.ip();
             if !policy::may_ask(ip, &self.allowed) {
+                let literal = host.to_string().trim_matches(['[', ']']) == ip.to_string();
+                let which = if literal { format!("{ip}") } else { format!("{host} has {ip},") };
                 return refuse(format!(
-                    "{host} is {ip}, a private or special address: an operator can allow its network with \
-                     --allow-image-sources"
+                    "{which} {verb} a private or special address: an operator can allow its network with \
+                     --allow-image-sources",
+                    verb = if literal { "is" } else { "which is" },
                 ));
             }
             if plain && !policy::is_allowed(ip, &self.allowed) {
