@@ -86,23 +86,24 @@ pub async fn create(
 }
 
 fn checked_alias(alias: Option<String>) -> ApiResult<String> {
-    let alias = alias.ok_or_else(|| missing("alias"))?;
+    let alias = alias.ok_or_else(|| missing(Code::InvalidQuery, "alias"))?;
     match check_alias(&alias) {
         Ok(()) => Ok(alias),
         Err(why) => Err(ApiError(Problem::new(Code::InvalidField, why).field("alias"))),
     }
 }
 
-fn missing(field: &str) -> ApiError {
-    ApiError(Problem::new(Code::MissingField, format!("'{field}' is needed")).field(field))
+/// A query parameter or, by its code, a field of the body that is not there.
+fn missing(code: Code, field: &str) -> ApiError {
+    ApiError(Problem::new(code, format!("'{field}' is needed")).field(field))
 }
 
 /// What a root file must be told with.
 fn manifest(alias: String, query: CreateQuery) -> ApiResult<ImageManifest> {
     Ok(ImageManifest {
         alias,
-        arch: query.arch.ok_or_else(|| missing("arch"))?,
-        format: query.format.ok_or_else(|| missing("format"))?,
+        arch: query.arch.ok_or_else(|| missing(Code::InvalidQuery, "arch"))?,
+        format: query.format.ok_or_else(|| missing(Code::InvalidQuery, "format"))?,
         init: query.init,
         description: query.description,
     })
@@ -135,7 +136,7 @@ async fn fetch(app: &Arc<App>, wanted: ImportImage, headers: &HeaderMap) -> ApiR
     let alias = checked_alias(Some(wanted.alias))?;
     let source = match (wanted.url, wanted.registry) {
         (Some(url), None) => {
-            let hex = wanted.sha256.ok_or_else(|| missing("sha256"))?;
+            let hex = wanted.sha256.ok_or_else(|| missing(Code::MissingField, "sha256"))?;
             let sha256 = format!("sha256:{}", hex.trim_start_matches("sha256:").to_ascii_lowercase());
             Source::Web {
                 sha256: sha256.parse().map_err(|why| invalid("sha256", why))?,
@@ -144,7 +145,7 @@ async fn fetch(app: &Arc<App>, wanted: ImportImage, headers: &HeaderMap) -> ApiR
         }
         (None, Some(reference)) => Source::Registry(reference.parse().map_err(|why| invalid("registry", why))?),
         (Some(_), Some(_)) => return Err(invalid("registry", "give either url or registry, not both".to_owned())),
-        (None, None) => return Err(missing("url")),
+        (None, None) => return Err(missing(Code::MissingField, "url")),
     };
     let wish =
         Wish { alias, kind: ArchiveKind::Auto, arch: wanted.arch, tag: wanted.tag, description: wanted.description };
