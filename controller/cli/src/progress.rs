@@ -5,42 +5,6 @@ use std::time::Duration;
 
 use indicatif::{ProgressBar, ProgressStyle};
 
-/// Bytes on their way, shown as a bar on a terminal and not at all elsewhere.
-#[derive(Clone)]
-pub struct Transfer(Option<ProgressBar>);
-
-impl Transfer {
-    /// Begins a transfer of `total` bytes, where that is known.
-    #[must_use]
-    pub fn begin(text: impl Into<String>, total: Option<u64>, quiet: bool) -> Self {
-        if quiet || !std::io::stderr().is_terminal() {
-            return Self(None);
-        }
-        let template = match total {
-            Some(_) => "{msg} {bar:30} {bytes}/{total_bytes} {bytes_per_sec} {eta}",
-            None => "{spinner} {msg} {bytes} {bytes_per_sec}",
-        };
-        let bar = total.map_or_else(ProgressBar::new_spinner, ProgressBar::new);
-        bar.set_style(ProgressStyle::with_template(template).unwrap_or_else(|_| ProgressStyle::default_bar()));
-        bar.set_message(text.into());
-        Self(Some(bar))
-    }
-
-    /// So many bytes more.
-    pub fn advance(&self, bytes: usize) {
-        if let Some(bar) = &self.0 {
-            bar.inc(bytes as u64);
-        }
-    }
-
-    /// Ends it and leaves nothing on the terminal.
-    pub fn clear(&self) {
-        if let Some(bar) = &self.0 {
-            bar.finish_and_clear();
-        }
-    }
-}
-
 /// One step of work that is shown while it lasts.
 pub struct Step {
     bar: Option<ProgressBar>,
@@ -116,6 +80,19 @@ impl Transfer {
             bar
         });
         Self { bar }
+    }
+
+    /// As [`Transfer::begin`], with a bar where it is known how many bytes there are in all.
+    #[must_use]
+    pub fn of(what: &str, total: Option<u64>, quiet: bool) -> Self {
+        let transfer = Self::begin(what, quiet);
+        if let (Some(bar), Some(total)) = (&transfer.bar, total) {
+            bar.set_length(total);
+            let style =
+                ProgressStyle::with_template("{msg}: {bar:30} {bytes} of {total_bytes} ({bytes_per_sec}, {eta})");
+            bar.set_style(style.unwrap_or_else(|_| ProgressStyle::default_bar()));
+        }
+        transfer
     }
 
     /// So many more.

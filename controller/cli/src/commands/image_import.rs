@@ -12,6 +12,7 @@ use tokio::fs::File;
 use tokio::io::AsyncReadExt;
 use tokio::sync::mpsc;
 
+use super::copy::Pieces;
 use super::finish;
 use super::image::show;
 use crate::args::ImportArgs;
@@ -109,7 +110,7 @@ async fn upload(client: &Client, style: Style, args: &ImportArgs, alias: &str) -
     }
     let mut request = client.request(Method::POST, &query).header("Content-Type", "application/octet-stream");
     let length = meta.is_file().then_some(meta.len());
-    let transfer = Transfer::begin(format!("sending {}", path.display()), length, style.quiet);
+    let transfer = Transfer::of(&format!("sending {}", path.display()), length, style.quiet);
     request = match length {
         Some(length) => {
             let file = File::open(path).await.map_err(failed)?;
@@ -118,7 +119,7 @@ async fn upload(client: &Client, style: Style, args: &ImportArgs, alias: &str) -
         None => request.body(directory_body(path, transfer.clone())),
     };
     let answer = client.send(request).await;
-    transfer.clear();
+    transfer.end();
     client.json(answer?).await
 }
 
@@ -127,47 +128,33 @@ fn file_body(file: File, transfer: Transfer) -> Body {
         let mut chunk = vec![0; CHUNK];
         let count = file.read(&mut chunk).await?;
         chunk.truncate(count);
-        transfer.advance(count);
+        transfer.add(count);
         io::Result::Ok((count > 0).then(|| (Bytes::from(chunk), (file, transfer))))
     }))
 }
 
 /// A directory as a tar archive, made while it is sent.
 fn directory_body(path: &Path, transfer: Transfer) -> Body {
-    let (send, receive) = mpsc::channel::<io::Result<Bytes>>(QUEUE);
+    let (send, receive) = mpsc::channel::<io::Result<Vec<u8>>>(QUEUE);
     let path = path.to_owned();
     tokio::task::spawn_blocking(move || {
-        let packed = pack(&path, &send);
-        if let Err(error) = packed {
+        if let Err(error) = pack(&path, Pieces::new(send.clone())) {
             // If nobody listens any more, the upload has failed for another reason.
             let _ = send.blocking_send(Err(error));
         }
     });
     Body::wrap_stream(stream::unfold((receive, transfer), |(mut receive, transfer)| async move {
         let chunk = receive.recv().await?;
-        transfer.advance(chunk.as_ref().map_or(0, Bytes::len));
+        transfer.add(chunk.as_ref().map_or(0, Vec::len));
         Some((chunk, (receive, transfer)))
     }))
 }
 
-fn pack(path: &Path, send: &mpsc::Sender<io::Result<Bytes>>) -> io::Result<()> {
-    let mut tar = tar::Builder::new(io::BufWriter::with_capacity(CHUNK, ChannelWriter(send)));
+fn pack(path: &Path, to: Pieces) -> io::Result<()> {
+    let mut tar = tar::Builder::new(to);
     tar.follow_symlinks(false);
     tar.append_dir_all(".", path)?;
     tar.into_inner()?.flush()
-}
-
-struct ChannelWriter<'a>(&'a mpsc::Sender<io::Result<Bytes>>);
-
-impl Write for ChannelWriter<'_> {
-    fn write(&mut self, bytes: &[u8]) -> io::Result<usize> {
-        let sent = self.0.blocking_send(Ok(Bytes::copy_from_slice(bytes)));
-        sent.map(|()| bytes.len()).map_err(|_| io::ErrorKind::BrokenPipe.into())
-    }
-
-    fn flush(&mut self) -> io::Result<()> {
-        Ok(())
-    }
 }
 
 /// An alias from the last word of a path, URL or reference.
