@@ -50,6 +50,9 @@ pub struct InstanceRow {
     pub image: String,
     /// What that stood for at launch.
     pub digest: ImageDigest,
+    /// Images of other instruction sets that the name also stood for: until it is placed, any of them may be taken.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub variants: Vec<ImageDigest>,
     /// Named size, if one was asked for.
     pub size: Option<Size>,
     /// What it is given.
