@@ -13,6 +13,7 @@ mod files;
 mod layer;
 mod logs;
 mod pipe;
+mod stats;
 
 use std::path::PathBuf;
 use std::sync::Arc;
@@ -152,6 +153,7 @@ async fn serve_once<R: Runtime>(streams: &Streams<R>, request: StreamRequest) ->
             console::serve(&*streams.runtime, &mut socket, id, size, scrollback).await
         }
         StreamKind::Logs { follow, tail } => logs::serve(&*streams.runtime, &mut socket, id, (follow, tail)).await,
+        StreamKind::Stats => stats::serve(&*streams.runtime, &mut socket, id).await,
         StreamKind::Files(wish) => files::serve(&*streams.runtime, &mut socket, id, &wish).await,
         StreamKind::ExportLayer => layer::serve(&mut socket, (streams.layer_dir)(id)).await,
     };

@@ -98,6 +98,14 @@ pub enum Command {
         #[arg(short = 'n', long, value_name = "N")]
         tail: Option<u32>,
     },
+    /// Show what instances use: processor, memory, network, disks.
+    Stats {
+        /// Names or ids; all that run when none is named.
+        instances: Vec<String>,
+        /// Show it again every second.
+        #[arg(short, long)]
+        watch: bool,
+    },
     /// Say why an instance runs where it runs, or why it waits.
     Why {
         /// Name or id.

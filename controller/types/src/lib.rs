@@ -22,6 +22,7 @@ pub mod rack;
 #[cfg(feature = "openapi")]
 mod schema;
 pub mod size;
+pub mod stats;
 pub mod stream;
 pub mod sync;
 pub mod time;
@@ -45,6 +46,7 @@ pub use placement::{Constraints, Filter, Placement, Score};
 pub use problem::{Code, Problem};
 pub use rack::{Quality, RackConfig, Slot, ThermalState};
 pub use size::{Arch, Size};
+pub use stats::InstanceStats;
 pub use sync::{SyncRequest, SyncResponse};
 pub use time::Timestamp;
 pub use units::{MemoryBytes, MilliCelsius, MilliPercent};

@@ -8,16 +8,16 @@ use std::time::Duration;
 
 use roost_types::stream::Resize;
 use roost_types::sync::NodeNetwork;
-use roost_types::{AllocationId, AllocationSpec, ExitStatus, FileRequest};
+use roost_types::{AllocationId, AllocationSpec, ExitStatus, FileRequest, InstanceStats};
 use tokio::sync::{mpsc, oneshot};
 
 use super::connection::{LinuxConfig, Shared, call_connected, ensure_connected, step, unexpected};
 use super::logs::Reader;
 use super::state::Paths;
+use super::usage;
 use super::wire::{self, Call, Reply, StartCall};
 use crate::runtime::{
-    ContainerStats, ContainerStatus, ExecControl, ExecPlan, ExecSession, LogChunk, Runtime, RuntimeError, RuntimeEvent,
-    Started,
+    ContainerStatus, ExecControl, ExecPlan, ExecSession, LogChunk, Runtime, RuntimeError, RuntimeEvent, Started,
 };
 
 /// How often a follower looks for new output.
@@ -157,11 +157,13 @@ impl Runtime for LinuxRuntime {
         Ok(receiver)
     }
 
-    async fn stats(&self, id: AllocationId) -> Result<ContainerStats, RuntimeError> {
-        match self.call(Call::Stats { id }).await? {
-            (Reply::Stats { cpu_usec, memory_bytes, pids }, _) => Ok(ContainerStats { cpu_usec, memory_bytes, pids }),
-            (other, _) => Err(unexpected(&other)),
-        }
+    async fn stats(&self, id: AllocationId) -> Result<InstanceStats, RuntimeError> {
+        // The keeper knows whether it runs.
+        let (reply, _) = self.call(Call::Stats { id }).await?;
+        let Reply::Stats { .. } = reply else { return Err(unexpected(&reply)) };
+        let parent = self.shared.config.cgroup_parent.clone();
+        let read = tokio::task::spawn_blocking(move || usage::read(&parent, id));
+        Ok(read.await.map_err(|error| step("read what the container uses", io::Error::other(error)))??)
     }
 
     async fn next_event(&self) -> RuntimeEvent {

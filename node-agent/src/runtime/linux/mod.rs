@@ -39,6 +39,7 @@ mod state;
 mod sys;
 mod terminal;
 mod title;
+mod usage;
 mod userns;
 mod wire;
 

@@ -7,6 +7,7 @@
 //! Processor time: `cpu_millis` is the container's *weight* when the board is busy (1000 = one core = 1024 shares), and
 //! four times `cpu_millis` is its *cap* when the board is idle, so that a nano (250) may use one whole idle core.
 
+mod stats;
 pub mod v1;
 pub mod v2;
 

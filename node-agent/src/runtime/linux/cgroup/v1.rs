@@ -82,7 +82,13 @@ impl Hierarchies {
         point.join(&self.parent).join("instances").join(id)
     }
 
-    fn file(&self, controller: &str, id: &str, name: &str) -> PathBuf {
+    /// The container's group in the unified hierarchy, where there is one.
+    pub(super) fn unified_group(&self, id: &str) -> Option<PathBuf> {
+        self.unified.as_ref().map(|point| self.below(point, id))
+    }
+
+    /// A file of the container's group in a controller's hierarchy; an empty path where there is none.
+    pub(super) fn file(&self, controller: &str, id: &str, name: &str) -> PathBuf {
         self.controllers.get(controller).map_or_else(PathBuf::new, |point| self.below(point, id).join(name))
     }
 
