@@ -7,6 +7,7 @@
 //! | `exec` | commands whose users vanish, or send what nobody reads |
 //! | `files` | files in and out: `cp`, `file`, the API, hostile trees |
 //! | `inside` | what a container is to the kernel: namespaces, users, limits, files |
+//! | `logs` | logs while they are written |
 //! | `surface` | the API's contract: bad input, the document, credentials |
 //! | `heat` | hot zones, drains, hysteresis |
 //! | `hub` | the serial line: unplugged, noisy |
@@ -20,6 +21,7 @@ mod heat;
 mod hub;
 mod inside;
 mod job;
+mod logs;
 mod power;
 mod surface;
 mod usage;
@@ -109,6 +111,7 @@ fn main() -> ExitCode {
         ("inside::memory_ends_where_the_size_says", |w| inside::memory_ends_where_the_size_says(&w.rack)),
         ("inside::processes_end_where_the_size_says", |w| inside::processes_end_where_the_size_says(&w.rack)),
         ("inside::the_image_is_shared_and_never_written", |w| inside::the_image_is_shared_and_never_written(&w.rack)),
+        ("logs::a_follower_sees_every_line_at_once", |w| logs::a_follower_sees_every_line_at_once(&w.rack)),
         ("usage::what_an_instance_uses_is_counted", |w| usage::what_an_instance_uses_is_counted(&w.rack)),
         ("usage::a_table_shows_all_that_run", |w| usage::a_table_shows_all_that_run(&w.rack)),
         ("surface::bad_input_is_named_and_changes_nothing", |w| {

@@ -12,7 +12,7 @@ use roost_types::{AllocationId, AllocationSpec, ExitStatus, FileRequest, Instanc
 use tokio::sync::{mpsc, oneshot};
 
 use super::connection::{LinuxConfig, Shared, call_connected, ensure_connected, step, unexpected};
-use super::logs::Reader;
+use super::logs::{Reader, merge};
 use super::state::Paths;
 use super::usage;
 use super::wire::{self, Call, Reply, StartCall};
@@ -22,6 +22,9 @@ use crate::runtime::{
 
 /// How often a follower looks for new output.
 const FOLLOW_INTERVAL: Duration = Duration::from_millis(100);
+
+/// Lines are handed on in pieces of so many bytes.
+const PIECE: usize = 32 * 1024;
 
 /// Real containers on this machine.
 pub struct LinuxRuntime {
@@ -152,7 +155,7 @@ impl Runtime for LinuxRuntime {
         }
         let (kept, reader) =
             Reader::open(&directory, tail).map_err(|error| step(format!("read the log of {id}"), error))?;
-        let (sender, receiver) = mpsc::channel(64);
+        let (sender, receiver) = mpsc::channel(4);
         tokio::spawn(send_log(sender, kept, follow.then_some(reader)));
         Ok(receiver)
     }
@@ -238,7 +241,7 @@ async fn control_exec(shared: Arc<Shared>, exec: u64, mut commands: mpsc::Receiv
 }
 
 async fn send_log(sender: mpsc::Sender<LogChunk>, kept: Vec<LogChunk>, follow: Option<Reader>) {
-    for chunk in kept {
+    for chunk in merge(kept, PIECE) {
         if sender.send(chunk).await.is_err() {
             return;
         }
@@ -247,7 +250,7 @@ async fn send_log(sender: mpsc::Sender<LogChunk>, kept: Vec<LogChunk>, follow: O
     loop {
         match reader.more() {
             Ok(Some(chunks)) => {
-                for chunk in chunks {
+                for chunk in merge(chunks, PIECE) {
                     if sender.send(chunk).await.is_err() {
                         return;
                     }
