@@ -37,6 +37,8 @@ use crate::vitals::Sampler;
 const REPAIR_EVERY: Duration = Duration::from_secs(20);
 /// How often containers and facts are looked at although nothing happened.
 const LOOK_EVERY: Duration = Duration::from_secs(60);
+/// How often the counters of running containers are read.
+const COUNT_EVERY: Duration = Duration::from_secs(5);
 /// Messages from the controller that may wait for the loop.
 const TOLD_QUEUE: usize = 16;
 
@@ -94,12 +96,14 @@ pub async fn run<R: Runtime>(config: Config, parts: Parts<R>) -> Result<(), Agen
     tokio::spawn(agent.link.clone().poll_lane());
     agent.say_everything();
     let mut look = interval_at(Instant::now() + LOOK_EVERY, LOOK_EVERY);
+    let mut count = interval_at(Instant::now() + COUNT_EVERY, COUNT_EVERY);
     loop {
         let wake = agent.step();
         tokio::select! {
             Some(news) = told.recv() => agent.hear(news),
             Some(observation) = observations.recv() => agent.machine.observe(observation, clock::now()),
             _ = look.tick() => agent.look().await,
+            _ = count.tick() => agent.count(),
             () = tokio::time::sleep(wake) => {}
         }
         while let Ok(observation) = observations.try_recv() {
@@ -132,7 +136,9 @@ impl<R: Runtime> Agent<R> {
             Streams { runtime: runtime.clone(), controller: controller.clone(), layer_dir: layer_dir.clone() };
         let held = images.held()?;
         let executor = Executor::new(runtime, (images, firewall), controller, layer_dir, observations);
-        let machine = adopt(stored, held, executor.look().await?);
+        let seen = executor.look().await?;
+        executor.sweep(&seen);
+        let machine = adopt(stored, held, seen);
         Ok(Self {
             config,
             cgroup,
@@ -223,6 +229,16 @@ impl<R: Runtime> Agent<R> {
     fn say_new_images(&mut self) {
         if self.machine.take_new_images() {
             self.say_facts_if_new();
+        }
+    }
+
+    /// Reads what running containers suffer.
+    fn count(&mut self) {
+        let running: Vec<_> = self.machine.running().collect();
+        for id in running {
+            if let Some(counters) = self.executor.runtime.counters(id) {
+                self.machine.observe(Observation::Counted { id, counters }, clock::now());
+            }
         }
     }
 

@@ -136,7 +136,8 @@ pub fn serve(
             drop(way::open_directory(root, path)?);
             let rules = Rules { base: path.trim_start_matches('/').into(), ..Rules::INSIDE };
             let root = root.try_clone_to_owned().map_err(|error| FileError::step("open", "/", error))?;
-            Ok(unpack(root, input, *max_bytes, rules)?)
+            unpack(root, input, *max_bytes, rules)?;
+            Ok(())
         }
         FileRequest::Delete { recursive, .. } => change::delete(root, path, *recursive),
     }

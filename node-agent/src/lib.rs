@@ -8,8 +8,9 @@
 //! | the loop that ties it together | [`agent`] |
 //! | the conversation with the controller | [`sync`], [`outbox`] |
 //! | doing planned work | [`executor`] |
-//! | images, layers | [`images`], [`layers`] |
+//! | images, layers, snapshots | [`images`], [`layers`] |
 //! | files inside a root, trees as archives | [`files`], [`trees`] |
+//! | user data | `first_boot` |
 //! | published ports, isolation | [`firewall`] |
 //! | exec, logs, files | [`streams`] |
 //! | containers | [`runtime`] |
@@ -25,6 +26,7 @@ pub mod executor;
 pub mod facts;
 pub mod files;
 pub mod firewall;
+mod first_boot;
 pub mod images;
 pub mod layers;
 mod node;

@@ -39,7 +39,8 @@ pub(crate) async fn run(config: Config, prefix: &[&str]) -> Result<(), NodeError
     let runtime = Arc::new(runtime);
     let layers = runtime.clone();
     let layer_dir = Arc::new(move |id: AllocationId| layers.instance_dir(id).join("upper"));
-    agent::run(config, Parts { runtime, features: linux::probe(), layer_dir }).await?;
+    let features = linux::probe(&config.state);
+    agent::run(config, Parts { runtime, features, layer_dir }).await?;
     Ok(())
 }
 

@@ -31,6 +31,7 @@ use tokio_tungstenite::{WebSocketStream, client_async_with_config};
 
 use crate::clock::chain;
 use crate::controller::{Controller, HttpError};
+use crate::layers;
 use crate::runtime::{Runtime, RuntimeError};
 
 /// How long the controller may take to accept the WebSocket.
@@ -71,7 +72,7 @@ pub enum StreamError {
     Process(&'static str, #[source] std::io::Error),
     /// The layer could not be read.
     #[error(transparent)]
-    Layer(#[from] crate::trees::TreeError),
+    Layer(#[from] layers::LayerError),
 }
 
 /// A dialled stream.
@@ -155,7 +156,11 @@ async fn serve_once<R: Runtime>(streams: &Streams<R>, request: StreamRequest) ->
         StreamKind::Logs { follow, tail } => logs::serve(&*streams.runtime, &mut socket, id, (follow, tail)).await,
         StreamKind::Stats => stats::serve(&*streams.runtime, &mut socket, id).await,
         StreamKind::Files(wish) => files::serve(&*streams.runtime, &mut socket, id, &wish).await,
-        StreamKind::ExportLayer => layer::serve(&mut socket, (streams.layer_dir)(id)).await,
+        StreamKind::ExportLayer { snapshot } => {
+            let layer = (streams.layer_dir)(id);
+            let dir = snapshot.map_or_else(|| layer.clone(), |snapshot| layers::snapshots::files(&layer, snapshot));
+            layer::serve(&mut socket, dir).await
+        }
     };
     let end = match result {
         Ok(end) => end,
@@ -172,7 +177,7 @@ fn failed(error: &StreamError) -> StreamEnd {
             (Some(roost_types::ExitStatus { code: *code, oom_killed: false, at: crate::clock::now() }), None)
         }
         StreamError::Runtime(RuntimeError::NotRunning | RuntimeError::NoContainer(_)) => (None, Some(Code::NotRunning)),
-        StreamError::Runtime(RuntimeError::Unsupported(_)) => (None, Some(Code::Conflict)),
+        StreamError::Runtime(RuntimeError::Unsupported(_) | RuntimeError::NotFrozen) => (None, Some(Code::Conflict)),
         StreamError::Runtime(RuntimeError::Step { .. })
         | StreamError::Dial(_)
         | StreamError::Broken(_)

@@ -4,7 +4,7 @@ use std::collections::BTreeMap;
 use std::net::Ipv4Addr;
 use std::path::{Path, PathBuf};
 
-use roost_types::allocation::AllocationDesired;
+use roost_types::allocation::{AllocationDesired, Strain};
 use roost_types::image::RootfsFormat;
 use roost_types::instance::RestartPolicy;
 use roost_types::sync::{DesiredSet, NodeNetwork};
@@ -45,6 +45,9 @@ pub fn report(n: u8, state: AllocationState) -> AllocationReport {
         restarts: 0,
         started_at: None,
         exit: None,
+        strain: Strain::default(),
+        snapshots: vec![],
+        restore: None,
     }
 }
 
@@ -77,5 +80,10 @@ pub fn spec(n: u8, image: ImageDigest, image_bytes: u64) -> AllocationSpec {
         publish: vec![],
         restart: RestartPolicy::OnFailure,
         seed_from: None,
+        seed_snapshot: None,
+        snapshots: vec![],
+        restore: None,
+        stop_seconds: None,
+        first_boot: false,
     }
 }

@@ -5,6 +5,7 @@ use std::fs;
 use anyhow::{Context, Result, ensure};
 use roost_tests::machine::{self, NAMESPACES, Process};
 use roost_tests::rack::Rack;
+use roost_tests::until;
 use roost_types::{Instance, InstanceState};
 
 /// Users of one container: as many as a user namespace of its own has room for.
@@ -75,6 +76,27 @@ pub fn memory_ends_where_the_size_says(rack: &Rack) -> Result<()> {
     let said = rack.run(&["exec", "a", "--", "awk", "BEGIN { s = \"x\"; while (1) s = s s }"])?;
     ensure!(said.code == 137, "a process that takes all memory ended with {said:?}");
     ensure!(process.is_alive(), "the container's own process was killed for what another one took");
+    until("the killing is an event", || {
+        let told = rack.roost(&["event"])?;
+        Ok(told.contains("the kernel killed a process of instance a for want of memory").then_some(()))
+    })?;
+    Ok(())
+}
+
+pub fn what_it_has_changes_while_it_runs(rack: &Rack) -> Result<()> {
+    let (instance, process) = sleeper(rack, "a")?;
+    let allocation = instance.allocation.context("no allocation")?;
+    let limit = || machine::cgroup_value(allocation, &["memory.limit_in_bytes", "memory.max"]);
+    let said = rack.roost(&["resize", "a", "--size", "micro"])?;
+    ensure!(said.contains("micro: 500 millicores"), "{said}");
+    until("the larger size is in force", || Ok((limit()? == (128 << 20).to_string()).then_some(())))?;
+    rack.roost(&["resize", "a", "--memory", "48M"])?;
+    until("the smaller one is in force", || Ok((limit()? == (48 << 20).to_string()).then_some(())))?;
+    let shown: Instance = rack.api.get("/v1/instances/a")?;
+    ensure!((shown.size, shown.cpu_millis, shown.memory_bytes.0) == (None, 500, 48 << 20), "{shown:?}");
+    ensure!(process.is_alive() && shown.restarts == 0, "it was started again");
+    let refused = rack.run(&["resize", "a", "--memory", "4000G"])?;
+    ensure!(refused.code == 1 && refused.stderr.contains("memory"), "{refused:?}");
     Ok(())
 }
 

@@ -7,6 +7,7 @@
 //! | `exec` | commands whose users vanish, or send what nobody reads |
 //! | `files` | files in and out: `cp`, `file`, the API, hostile trees |
 //! | `inside` | what a container is to the kernel: namespaces, users, limits, files |
+//! | `lifecycle` | names, snapshots, first boots, stops, restarts |
 //! | `logs` | logs while they are written |
 //! | `surface` | the API's contract: bad input, the document, credentials |
 //! | `heat` | hot zones, drains, hysteresis |
@@ -21,6 +22,7 @@ mod heat;
 mod hub;
 mod inside;
 mod job;
+mod lifecycle;
 mod logs;
 mod power;
 mod surface;
@@ -109,8 +111,29 @@ fn main() -> ExitCode {
         ("inside::every_namespace_is_its_own", |w| inside::every_namespace_is_its_own(&w.rack)),
         ("inside::users_are_private_to_it", |w| inside::users_are_private_to_it(&w.rack)),
         ("inside::memory_ends_where_the_size_says", |w| inside::memory_ends_where_the_size_says(&w.rack)),
+        ("inside::what_it_has_changes_while_it_runs", |w| inside::what_it_has_changes_while_it_runs(&w.rack)),
         ("inside::processes_end_where_the_size_says", |w| inside::processes_end_where_the_size_says(&w.rack)),
         ("inside::the_image_is_shared_and_never_written", |w| inside::the_image_is_shared_and_never_written(&w.rack)),
+        ("lifecycle::a_new_name_counts_everywhere_and_inside_with_the_next_start", |w| {
+            lifecycle::a_new_name_counts_everywhere_and_inside_with_the_next_start(&w.rack)
+        }),
+        ("lifecycle::a_snapshot_is_restored_as_it_was", |w| lifecycle::a_snapshot_is_restored_as_it_was(&w.rack)),
+        ("lifecycle::a_launch_from_a_snapshot_has_its_files_on_any_board", |w| {
+            lifecycle::a_launch_from_a_snapshot_has_its_files_on_any_board(&w.rack)
+        }),
+        ("lifecycle::snapshots_go_where_their_instance_goes", |w| {
+            lifecycle::snapshots_go_where_their_instance_goes(&w.rack)
+        }),
+        ("lifecycle::an_agent_killed_while_it_copies_leaves_no_half_snapshot", |w| {
+            lifecycle::an_agent_killed_while_it_copies_leaves_no_half_snapshot(&w.rack)
+        }),
+        ("lifecycle::a_first_boot_is_given_keys_and_a_script_once", |w| {
+            lifecycle::a_first_boot_is_given_keys_and_a_script_once(&w.rack)
+        }),
+        ("lifecycle::a_stop_takes_as_long_as_it_may", |w| lifecycle::a_stop_takes_as_long_as_it_may(&w.rack)),
+        ("lifecycle::what_fails_is_started_again_after_growing_pauses", |w| {
+            lifecycle::what_fails_is_started_again_after_growing_pauses(&w.rack)
+        }),
         ("logs::a_follower_sees_every_line_at_once", |w| logs::a_follower_sees_every_line_at_once(&w.rack)),
         ("usage::what_an_instance_uses_is_counted", |w| usage::what_an_instance_uses_is_counted(&w.rack)),
         ("usage::a_table_shows_all_that_run", |w| usage::a_table_shows_all_that_run(&w.rack)),

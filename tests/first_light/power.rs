@@ -9,14 +9,17 @@ use roost_types::{InstanceState, Node, NodeStatus};
 pub fn what_is_bound_to_a_board_waits_for_its_power(rack: &Rack) -> Result<()> {
     let node = rack.api.list::<Node>("/v1/nodes")?.first().context("no node")?.name.to_string();
     rack.roost(&["launch", "busybox", "bound", "--node", &node, "--", "sleep", "31536000"])?;
-    let old = machine::container(&rack.api.instance("bound")?)?;
+    let before = rack.api.instance("bound")?;
+    let old = machine::container(&before)?;
     ensure!(!old.is_empty(), "no process of the container is there");
+    rack.roost(&["exec", "bound", "--", "sh", "-c", "echo kept > /etc/note && sync"])?;
 
     rack.roost(&["node", "power", &node, "off"])?;
     until("the board is down", || Ok((rack.api.node(&node)?.status == NodeStatus::Down).then_some(())))?;
     ensure!(old.iter().all(|process| !process.is_alive()), "processes live on a board with no power");
     let waits = rack.api.wait_for("bound", InstanceState::Pending)?;
-    ensure!(waits.node.is_none(), "pending with a node: {waits:?}");
+    ensure!(waits.allocation == before.allocation, "its allocation, and with it its files, was given up: {waits:?}");
+    ensure!(waits.state_reason.contains("is lost"), "no reason: {waits:?}");
     let why = rack.roost(&["why", "bound"])?;
     let line = why.lines().find(|line| line.starts_with(&node) && line.contains("status"));
     ensure!(line.is_some_and(|line| line.contains("down")), "no reason for {node}:\n{why}");
@@ -25,7 +28,8 @@ pub fn what_is_bound_to_a_board_waits_for_its_power(rack: &Rack) -> Result<()> {
     let back = rack.api.wait_for("bound", InstanceState::Running)?;
     ensure!(back.node.as_ref().is_some_and(|on| on.as_str() == node), "it runs elsewhere: {back:?}");
     ensure!(!machine::container(&back)?.is_empty(), "running, and no process of it is there");
-    ensure!(rack.roost(&["exec", "bound", "--", "hostname"])? == "bound\n");
+    ensure!(back.allocation == before.allocation, "another allocation on the same board: {back:?}");
+    ensure!(rack.roost(&["exec", "bound", "--", "cat", "/etc/note"])? == "kept\n", "its files are gone");
     Ok(())
 }
 

@@ -152,6 +152,15 @@ impl Rack {
         lines.collect()
     }
 
+    /// Whether any part's log has this text.
+    #[must_use]
+    pub fn has_logged(&self, text: &str) -> bool {
+        let logs = fs::read_dir(self.state.join("rack/log")).into_iter().flatten().flatten();
+        logs.map(|log| log.path())
+            .chain([self.log_path()])
+            .any(|path| fs::read(path).is_ok_and(|bytes| String::from_utf8_lossy(&bytes).contains(text)))
+    }
+
     /// `roost`, with this rack as its context and nothing of the user's configuration.
     #[must_use]
     pub fn command(&self) -> Command {

@@ -5,7 +5,7 @@ use std::path::PathBuf;
 
 use clap::{Args, Parser, Subcommand, ValueEnum};
 use clap_complete::Shell;
-use roost_types::{Name, PowerAction, Publish, RestartPolicy, Size};
+use roost_types::{Name, PowerAction, Publish, RestartPolicy, Size, SnapshotSource};
 
 use crate::output::{Format, Style};
 
@@ -66,12 +66,22 @@ pub enum Command {
     /// Start stopped instances.
     Start(ManyArgs),
     /// Stop instances; their data is kept.
-    Stop(ManyArgs),
+    Stop(StopArgs),
     /// Stop and start instances.
     Restart(ManyArgs),
     /// Delete instances and their data.
     #[command(visible_alias = "rm")]
     Delete(ManyArgs),
+    /// Give an instance another name.
+    Rename {
+        /// Name or id.
+        instance: String,
+        /// The new name.
+        new: String,
+    },
+    /// The files of an instance as they were at one moment.
+    #[command(subcommand)]
+    Snapshot(SnapshotCommand),
     /// Run a command in an instance.
     Exec(ExecArgs),
     /// Attach to an instance's console; Ctrl-a q detaches.
@@ -122,6 +132,8 @@ pub enum Command {
         #[arg(long)]
         no_wait: bool,
     },
+    /// Give an instance more or less while it runs.
+    Resize(ResizeArgs),
     /// Draw the rack: boards, temperatures, humidity.
     Rack {
         /// Redraw once a second.
@@ -162,10 +174,15 @@ pub enum Command {
 /// `launch`.
 #[derive(Args, Debug)]
 pub struct LaunchArgs {
-    /// Image: an alias or digest.
-    pub image: String,
+    /// Image: an alias or digest. With --from, the new instance's name.
+    #[arg(required_unless_present = "from")]
+    pub image: Option<String>,
     /// Name; made from the image's when absent.
+    #[arg(conflicts_with = "from")]
     pub name: Option<String>,
+    /// Begin with the files, image, size, command and environment of a snapshot.
+    #[arg(long, value_name = "NAME/SNAPSHOT", value_parser = parse_source)]
+    pub from: Option<SnapshotSource>,
     /// Named amount of cpu and memory.
     #[arg(long, conflicts_with_all = ["cpu_millis", "memory"])]
     pub size: Option<Size>,
@@ -175,6 +192,9 @@ pub struct LaunchArgs {
     /// Memory limit, for example 96M or 1G.
     #[arg(long, requires = "cpu_millis", value_parser = parse_bytes)]
     pub memory: Option<u64>,
+    /// Disk limit of what it writes, for example 500M or 2G; only boards that can enforce it are chosen then.
+    #[arg(long, value_parser = parse_bytes)]
+    pub disk: Option<u64>,
     /// Publish a port: [HOST_IP:]HOST:CONTAINER[/udp].
     #[arg(short, long, value_name = "PORTS")]
     pub publish: Vec<Publish>,
@@ -190,12 +210,38 @@ pub struct LaunchArgs {
     /// Place it on this node only.
     #[arg(long)]
     pub node: Option<String>,
+    /// User data for the first start: for cloud-init, or a script that begins with #!; - is standard input.
+    #[arg(long, value_name = "FILE")]
+    pub user_data: Option<PathBuf>,
+    /// Let the public SSH keys of this file log in.
+    #[arg(long, value_name = "FILE")]
+    pub ssh_key: Vec<PathBuf>,
     /// Do not wait until it runs.
     #[arg(long)]
     pub no_wait: bool,
     /// Command to run instead of the image's own.
     #[arg(last = true, value_name = "COMMAND")]
     pub command: Vec<String>,
+}
+
+/// `roost resize`.
+#[derive(Args, Debug)]
+#[command(group = clap::ArgGroup::new("amount").required(true).multiple(true))]
+pub struct ResizeArgs {
+    /// Name or id.
+    pub instance: String,
+    /// Named amount of cpu and memory.
+    #[arg(long, group = "amount", conflicts_with_all = ["cpu_millis", "memory"])]
+    pub size: Option<Size>,
+    /// Thousandths of a core.
+    #[arg(long, group = "amount")]
+    pub cpu_millis: Option<u32>,
+    /// Memory limit, for example 96M or 1G.
+    #[arg(long, group = "amount", value_parser = parse_bytes)]
+    pub memory: Option<u64>,
+    /// Disk limit of what it writes, for example 500M or 2G.
+    #[arg(long, group = "amount", value_parser = parse_bytes)]
+    pub disk: Option<u64>,
 }
 
 /// Restart policies, as flags spell them.
@@ -228,6 +274,17 @@ pub struct ManyArgs {
     /// Do not wait until it is done.
     #[arg(long)]
     pub no_wait: bool,
+}
+
+/// `stop`.
+#[derive(Args, Debug)]
+pub struct StopArgs {
+    /// Which.
+    #[command(flatten)]
+    pub many: ManyArgs,
+    /// Seconds an instance may take to end by itself before it is killed; 10 when absent.
+    #[arg(short, long = "timeout", value_name = "SECONDS")]
+    pub timeout_seconds: Option<u32>,
 }
 
 /// `exec`.
@@ -299,6 +356,48 @@ pub enum FileCommand {
         /// Its mode in octal digits.
         #[arg(short, long, value_name = "MODE")]
         mode: Option<String>,
+    },
+}
+
+/// `snapshot …`.
+#[derive(Subcommand, Debug)]
+pub enum SnapshotCommand {
+    /// Keep the files of an instance as they are now; one that runs is paused meanwhile.
+    Create {
+        /// Name or id of the instance.
+        instance: String,
+        /// Name of the snapshot; s1, s2 and so on when absent.
+        name: Option<String>,
+        /// Do not wait until it is made.
+        #[arg(long)]
+        no_wait: bool,
+    },
+    /// List the snapshots of an instance.
+    #[command(visible_alias = "ls")]
+    List {
+        /// Name or id of the instance.
+        instance: String,
+    },
+    /// Put the files of an instance back to those of a snapshot; one that runs is stopped before and started after.
+    Restore {
+        /// Name or id of the instance.
+        instance: String,
+        /// Name or id of the snapshot.
+        snapshot: String,
+        /// Do not wait until it is done.
+        #[arg(long)]
+        no_wait: bool,
+    },
+    /// Delete a snapshot.
+    #[command(visible_alias = "rm")]
+    Delete {
+        /// Name or id of the instance.
+        instance: String,
+        /// Name or id of the snapshot.
+        snapshot: String,
+        /// Do not wait until nothing of it is left.
+        #[arg(long)]
+        no_wait: bool,
     },
 }
 
@@ -499,6 +598,16 @@ fn parse_pair(text: &str) -> Result<(String, String), String> {
     }
 }
 
+/// `NAME/SNAPSHOT`.
+fn parse_source(text: &str) -> Result<SnapshotSource, String> {
+    match text.split_once('/') {
+        Some((instance, snapshot)) if !instance.is_empty() && !snapshot.is_empty() => {
+            Ok(SnapshotSource { instance: instance.to_owned(), snapshot: snapshot.to_owned() })
+        }
+        _ => Err(format!("'{text}' is not NAME/SNAPSHOT")),
+    }
+}
+
 /// Bytes with an optional binary unit: `96M`, `1G`, `512MiB`, `1048576`.
 fn parse_bytes(text: &str) -> Result<u64, String> {
     let digits = text.bytes().take_while(u8::is_ascii_digit).count();
@@ -535,8 +644,8 @@ mod tests {
             parse("roost launch busybox web --size nano --publish 18080:80 --env A=b=c -- httpd -f -p 80").unwrap();
         let Command::Launch(launch) = cli.command else { panic!("not launch") };
         assert_eq!(
-            (launch.image.as_str(), launch.name.as_deref(), launch.size),
-            ("busybox", Some("web"), Some(Size::Nano))
+            (launch.image.as_deref(), launch.name.as_deref(), launch.size),
+            (Some("busybox"), Some("web"), Some(Size::Nano))
         );
         assert_eq!(launch.publish, ["18080:80".parse().unwrap()]);
         assert_eq!(launch.env, [("A".to_owned(), "b=c".to_owned())]);
@@ -552,6 +661,10 @@ mod tests {
             "roost launch busybox --cpu-millis 100",
             "roost launch busybox --publish 80",
             "roost launch busybox --env NOVALUE",
+            "roost launch --from web",
+            "roost launch --from web/s1 one two",
+            "roost rename web",
+            "roost snapshot create",
             "roost exec web",
             "roost stop",
             "roost dev --rack 0",
@@ -578,6 +691,11 @@ mod tests {
             "roost logs -f --tail 10 web",
             "roost ps -o yaml",
             "roost rm a b c",
+            "roost stop -t 60 web",
+            "roost launch --from web/s1 copy",
+            "roost rename web shop",
+            "roost snapshot create web before-upgrade",
+            "roost snapshot ls web",
             "roost completions bash",
         ] {
             assert!(parse(line).is_ok(), "{line}");

@@ -133,7 +133,24 @@ impl Client {
     /// # Errors
     /// As [`Self::send`].
     pub async fn act(&self, method: Method, path: &str) -> Result<Option<Operation>, CliError> {
-        let response = self.send(self.request(method, path)).await?;
+        self.act_with(method, path, None::<&()>).await
+    }
+
+    /// The same with a body or none.
+    ///
+    /// # Errors
+    /// As [`Self::send`].
+    pub async fn act_with(
+        &self,
+        method: Method,
+        path: &str,
+        body: Option<&(impl Serialize + Sync)>,
+    ) -> Result<Option<Operation>, CliError> {
+        let mut request = self.request(method, path);
+        if let Some(body) = body {
+            request = request.json(body);
+        }
+        let response = self.send(request).await?;
         if response.status() == StatusCode::ACCEPTED { Ok(Some(self.json(response).await?)) } else { Ok(None) }
     }
 

@@ -12,7 +12,7 @@ use roost_types::{
 };
 
 use crate::config::Config;
-use crate::row::{AllocationRow, Change, InstanceRow, Kind, NodeRow, Row};
+use crate::row::{AllocationRow, Change, FirstBootRow, InstanceRow, Kind, NodeRow, Row};
 
 /// Events kept for replay: 10,000 of about 300 bytes are 3 MB.
 pub const KEPT_EVENTS: usize = 10_000;
@@ -82,6 +82,7 @@ pub struct Cluster {
     pub(crate) instances: OrdMap<InstanceId, Arc<InstanceRow>>,
     pub(crate) instance_names: OrdMap<(Name, Name), InstanceId>,
     pub(crate) idempotency: OrdMap<String, InstanceId>,
+    pub(crate) first_boots: OrdMap<InstanceId, Arc<FirstBootRow>>,
     pub(crate) allocations: OrdMap<AllocationId, Arc<AllocationRow>>,
     pub(crate) on_node: OrdMap<NodeId, OrdSet<AllocationId>>,
     pub(crate) of_instance: OrdMap<InstanceId, OrdSet<AllocationId>>,
@@ -102,6 +103,8 @@ pub struct Cluster {
     pub(crate) pending: OrdSet<InstanceId>,
     /// Instances on their way to another node.
     pub(crate) moving: OrdSet<InstanceId>,
+    /// Instances that have yet to begin with a snapshot of another.
+    pub(crate) beginning: OrdSet<InstanceId>,
     /// Grows whenever a node may have become able to take something.
     pub(crate) room: u64,
     /// `room` when the pending instances were last tried.
@@ -130,6 +133,7 @@ impl Cluster {
             instances: OrdMap::new(),
             instance_names: OrdMap::new(),
             idempotency: OrdMap::new(),
+            first_boots: OrdMap::new(),
             allocations: OrdMap::new(),
             on_node: OrdMap::new(),
             of_instance: OrdMap::new(),
@@ -146,6 +150,7 @@ impl Cluster {
             waiting: OrdMap::new(),
             pending: OrdSet::new(),
             moving: OrdSet::new(),
+            beginning: OrdSet::new(),
             room: 1,
             tried: 0,
             brake: false,
@@ -185,6 +190,9 @@ impl Cluster {
                 self.nodes.insert(row.id, Arc::new(row.clone()));
             }
             Row::Instance(row) => self.put_instance(row),
+            Row::FirstBoot(row) => {
+                self.first_boots.insert(row.instance, Arc::new(row.clone()));
+            }
             Row::Allocation(row) => {
                 self.on_node.entry(row.node).or_default().insert(row.spec.id);
                 self.of_instance.entry(row.spec.instance).or_default().insert(row.spec.id);
@@ -238,7 +246,7 @@ impl Cluster {
         if let Some((key, _)) = &row.idempotency {
             self.idempotency.insert(key.clone(), row.id);
         }
-        if row.allocation.is_none() && row.desired == roost_types::Desired::Running {
+        if (row.allocation.is_none() || row.stranded) && row.desired == roost_types::Desired::Running {
             self.pending.insert(row.id);
         } else {
             self.pending.remove(&row.id);
@@ -248,6 +256,11 @@ impl Cluster {
             self.moving.insert(row.id);
         } else {
             self.moving.remove(&row.id);
+        }
+        if row.source.is_some() {
+            self.beginning.insert(row.id);
+        } else {
+            self.beginning.remove(&row.id);
         }
         self.instances.insert(row.id, Arc::new(row.clone()));
     }
@@ -273,10 +286,16 @@ impl Cluster {
                     self.instance_names.remove(&(row.project.clone(), row.name.clone()));
                     self.pending.remove(&row.id);
                     self.moving.remove(&row.id);
+                    self.beginning.remove(&row.id);
                     self.waiting.remove(&row.id);
                     if let Some((key, _)) = &row.idempotency {
                         self.idempotency.remove(key);
                     }
+                }
+            }
+            Kind::FirstBoot => {
+                if let Ok(id) = key.parse::<InstanceId>() {
+                    self.first_boots.remove(&id);
                 }
             }
             Kind::Allocation => {

@@ -5,7 +5,7 @@ use roost_types::node::{PatchNode, PowerAction};
 use roost_types::rack::HubCounters;
 use roost_types::{
     AlertId, AllocationId, Image, ImageDigest, InstanceId, MilliCelsius, MilliPercent, Name, NodeId, OperationId,
-    SyncRequest, Timestamp,
+    SnapshotId, SyncRequest, Timestamp,
 };
 
 /// The world that a decision may not ask for itself.
@@ -73,6 +73,8 @@ pub enum Command {
     StopInstance {
         /// Which.
         instance: String,
+        /// Seconds it may take; the default when absent.
+        timeout_seconds: Option<u32>,
     },
     /// Stop and start an instance.
     RestartInstance {
@@ -90,6 +92,27 @@ pub enum Command {
         instance: String,
         /// Where; the scheduler chooses when absent.
         to: Option<String>,
+    },
+    /// Keep the files of an instance as they are now.
+    CreateSnapshot {
+        /// Which.
+        instance: String,
+        /// Name; chosen when absent.
+        name: Option<String>,
+    },
+    /// Put the files of an instance back to those of a snapshot.
+    RestoreSnapshot {
+        /// Which.
+        instance: String,
+        /// Name or id of the snapshot.
+        snapshot: String,
+    },
+    /// Delete a snapshot.
+    DeleteSnapshot {
+        /// Whose.
+        instance: String,
+        /// Name or id of the snapshot.
+        snapshot: String,
     },
     /// Give up waiting for an operation.
     CancelOperation {
@@ -192,6 +215,15 @@ pub enum Reply {
     Instance {
         /// Which.
         instance: InstanceId,
+        /// The receipt.
+        operation: OperationId,
+    },
+    /// Slow work on a snapshot began.
+    Snapshot {
+        /// Whose.
+        instance: InstanceId,
+        /// Which.
+        snapshot: SnapshotId,
         /// The receipt.
         operation: OperationId,
     },

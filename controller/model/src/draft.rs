@@ -4,7 +4,7 @@ use std::sync::Arc;
 
 use roost_types::{
     AlertId, AllocationId, Event, EventKind, InstanceId, NodeId, Operation, OperationId, OperationKind,
-    OperationStatus, Problem, Timestamp, operation::Progress,
+    OperationStatus, Problem, SnapshotId, Timestamp, operation::Progress,
 };
 
 use crate::cluster::{Cluster, KEPT_OPERATIONS, NodeLive};
@@ -49,6 +49,11 @@ impl Draft {
     pub(crate) fn allocation_id(&mut self) -> AllocationId {
         let (ms, random) = self.id_parts();
         AllocationId::mint(ms, random)
+    }
+
+    pub(crate) fn snapshot_id(&mut self) -> SnapshotId {
+        let (ms, random) = self.id_parts();
+        SnapshotId::mint(ms, random)
     }
 
     pub(crate) fn node_id(&mut self) -> NodeId {
@@ -105,8 +110,13 @@ impl Draft {
     pub(crate) fn edit_spec(&mut self, id: AllocationId, edit: impl FnOnce(&mut AllocationRow)) {
         let Some(row) = self.cluster.allocations.get(&id) else { return };
         let mut row = AllocationRow::clone(row);
+        let wish = |row: &AllocationRow| (row.spec.desired, row.spec.epoch, row.spec.restore);
+        let before = wish(&row);
         edit(&mut row);
         row.spec.generation = self.next_revision();
+        if wish(&row) != before || row.wish_generation.is_none() {
+            row.wish_generation = Some(row.spec.generation);
+        }
         let node = row.node;
         self.put(Row::Allocation(row));
         self.touch_node(node);

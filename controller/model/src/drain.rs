@@ -12,8 +12,8 @@ use crate::brake::many_at_once;
 use crate::cluster::Cluster;
 use crate::decide::{node_resource, node_subject};
 use crate::draft::Draft;
-use crate::reconcile;
 use crate::row::{AllocationRow, InstanceRow, NodeRow};
+use crate::{reconcile, snapshots};
 
 /// Takes the next step of every drain.
 pub fn step(draft: &mut Draft) {
@@ -82,7 +82,10 @@ fn cheapest(
         .flat_map(|node| cluster.allocations_on(*node))
         .filter_map(|allocation| {
             let row = cluster.instances.get(&allocation.spec.instance)?;
-            let runs = row.desired == Desired::Running && row.allocation == Some(allocation.spec.id);
+            let runs = row.desired == Desired::Running
+                && row.allocation == Some(allocation.spec.id)
+                && !row.stranded
+                && snapshots::is_at_rest(row);
             Some((row.as_ref(), allocation.node)).filter(|(row, _)| runs && ready(row))
         })
         .collect();

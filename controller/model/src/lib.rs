@@ -15,7 +15,7 @@
 //! the probes say, how hot things are. That is why an idle cluster writes nothing.
 //!
 //! Find your way: `command` (what can be asked), `decide/` (one file per noun), `reconcile` (the life of an instance),
-//! `place` (asking the scheduler), `drain` (emptying nodes), `view` (what the API shows).
+//! `snapshots` (the life of its snapshots), `place` (asking the scheduler), `drain` (emptying nodes), `view` (what the API shows).
 
 mod alerts;
 mod brake;
@@ -29,6 +29,7 @@ mod place;
 mod read;
 mod reconcile;
 mod row;
+mod snapshots;
 mod validate;
 pub mod view;
 
@@ -36,4 +37,4 @@ pub use cluster::{Cluster, HubLive, NodeLive};
 pub use command::{Command, Context, Idempotency, ProbeValues, Reply};
 pub use config::{Config, InstanceNetwork};
 pub use decide::{Decision, decide};
-pub use row::{AllocationRow, Change, InstanceRow, Kind, MetaRow, Move, NodeRow, Row};
+pub use row::{AllocationRow, Change, FirstBootRow, InstanceRow, Kind, MetaRow, Move, NodeRow, Row, Source};

@@ -4,17 +4,18 @@ use std::collections::BTreeMap;
 
 use roost_scheduler::{Candidate, Heat, Request, fits_anywhere, schedule};
 use roost_thermal::Monitoring;
-use roost_types::allocation::AllocationDesired;
+use roost_types::allocation::{AllocationDesired, Strain};
 use roost_types::node::Amounts;
 use roost_types::placement::Filter;
+use roost_types::snapshot::SnapshotWish;
 use roost_types::{
     AllocationId, AllocationReport, AllocationSpec, AllocationState, Code, MemoryBytes, NodeId, NodeStatus, NodeUse,
-    Placement, Problem, Timestamp,
+    Placement, Problem, SnapshotId, SnapshotState, Timestamp,
 };
 
 use crate::cluster::Cluster;
 use crate::draft::Draft;
-use crate::row::{AllocationRow, InstanceRow, NodeRow, Row};
+use crate::row::{AllocationRow, InstanceRow, NodeRow, Row, Source};
 
 /// Host ids of an instance: 65,536, by its number in the node's network, so no two on a node overlap.
 const IDS_PER_INSTANCE: u32 = 65_536;
@@ -31,8 +32,19 @@ pub fn choose(
     let Some(request) = request(cluster, row, leaving) else {
         return nowhere(now, format!("image {} is not in the store any more", row.image));
     };
+    if row.source.is_some() && source(cluster, row).is_none() {
+        return nowhere(now, "the snapshot it was to begin with is not there any more".to_owned());
+    }
     let nodes = candidates(cluster, row);
     schedule(&nodes, &request, now)
+}
+
+/// The allocation that has the snapshot the instance is to begin with.
+fn source(cluster: &Cluster, row: &InstanceRow) -> Option<(AllocationId, SnapshotId)> {
+    let Source { instance, snapshot } = row.source?;
+    let owner = cluster.instances.get(&instance)?;
+    let ready = owner.snapshots.iter().any(|own| own.id == snapshot && own.state == SnapshotState::Ready);
+    owner.allocation.filter(|_| ready).map(|allocation| (allocation, snapshot))
 }
 
 fn nowhere(now: Timestamp, message: String) -> Placement {
@@ -63,18 +75,24 @@ fn request<'a>(
     })
 }
 
+/// Refuses what no node could ever hold.
+///
+/// # Errors
+/// `too_large` with the dimension as field.
+pub fn check_size(cluster: &Cluster, row: &InstanceRow) -> Result<(), Problem> {
+    let Some(request) = request(cluster, row, None) else { return Ok(()) };
+    fits_anywhere(&candidates(cluster, row), &request)
+        .map_err(|large| Problem::new(Code::TooLarge, large.detail).field(size_field(row, large.dimension)))
+}
+
 /// Refuses what no node could ever hold, and a port that is taken wherever it could run.
 ///
 /// # Errors
 /// `too_large` with the dimension as field; `port_taken`.
 pub fn check_possible(cluster: &Cluster, row: &InstanceRow) -> Result<(), Problem> {
-    let Some(request) = request(cluster, row, None) else { return Ok(()) };
+    check_size(cluster, row)?;
+    let Some(request) = request(cluster, row, None).filter(|_| !row.publish.is_empty()) else { return Ok(()) };
     let nodes = candidates(cluster, row);
-    fits_anywhere(&nodes, &request)
-        .map_err(|large| Problem::new(Code::TooLarge, large.detail).field(size_field(row, large.dimension)))?;
-    if row.publish.is_empty() {
-        return Ok(());
-    }
     let placement = schedule(&nodes, &request, row.created_at);
     let by_port = placement.filtered_by.get(&Filter::Port).copied().unwrap_or(0);
     let by_wish = placement.filtered_by.get(&Filter::Constraint).copied().unwrap_or(0);
@@ -99,10 +117,8 @@ fn candidates<'a>(cluster: &'a Cluster, row: &InstanceRow) -> Vec<Candidate<'a>>
 fn candidate<'a>(cluster: &'a Cluster, node: &'a NodeRow, row: &InstanceRow) -> Candidate<'a> {
     let live = cluster.live.get(&node.id);
     let capacity = capacity(cluster, node);
-    let missing = node.facts.as_ref().and_then(|facts| {
-        let missing = |f: &&roost_types::node::Feature| !f.supported && NEEDED_LIMITS.contains(&f.name.as_str());
-        facts.features.iter().find(missing).map(|feature| feature.advice.as_str())
-    });
+    let disk_limit = if row.disk_asked { missing_disk_limit(node) } else { None };
+    let missing = NEEDED_LIMITS.iter().find_map(|limit| missing_limit(node, limit)).or(disk_limit);
     let app = row.labels.get("app");
     let mut ports = Vec::new();
     let (mut same_image, mut same_app, mut used) = (0, 0, 0);
@@ -133,6 +149,17 @@ fn candidate<'a>(cluster: &'a Cluster, node: &'a NodeRow, row: &InstanceRow) -> 
         same_image,
         same_app,
     }
+}
+
+/// What to do about a limit that the node cannot enforce.
+fn missing_limit<'a>(node: &'a NodeRow, limit: &str) -> Option<&'a str> {
+    let features = &node.facts.as_ref()?.features;
+    features.iter().find(|feature| !feature.supported && feature.name == limit).map(|feature| feature.advice.as_str())
+}
+
+/// What to do about a node that cannot enforce disk limits.
+pub fn missing_disk_limit(node: &NodeRow) -> Option<&str> {
+    missing_limit(node, "disk_limit")
 }
 
 fn heat<'a>(cluster: &'a Cluster, node: &NodeRow, row: &InstanceRow, capacity: Amounts) -> Heat<'a> {
@@ -189,6 +216,7 @@ pub fn allocate(
     let taken: Vec<_> = draft.cluster.allocations_on(node).map(|other| other.spec.address).collect();
     let host = network.hosts().find(|host| !taken.contains(&network.address(node_row.network_index, *host)))?;
     let command = row.command.clone().or_else(|| image.init.clone().map(|init| vec![init]))?;
+    let begin = if after.is_some() { None } else { source(&draft.cluster, row) };
     let id = draft.allocation_id();
     let generation = draft.next_revision();
     let spec = AllocationSpec {
@@ -210,7 +238,12 @@ pub fn allocate(
         uid_base: host * IDS_PER_INSTANCE,
         publish: row.publish.clone(),
         restart: row.restart,
-        seed_from: after,
+        seed_from: after.or(begin.map(|(allocation, _)| allocation)),
+        seed_snapshot: begin.map(|(_, snapshot)| snapshot),
+        snapshots: after.map_or_else(Vec::new, |_| snapshots_to_carry(row)),
+        restore: None,
+        stop_seconds: None,
+        first_boot: draft.cluster.first_boots.contains_key(&row.id),
     };
     let observed = AllocationReport {
         id,
@@ -220,10 +253,25 @@ pub fn allocate(
         restarts: 0,
         started_at: None,
         exit: None,
+        strain: Strain::default(),
+        snapshots: Vec::new(),
+        restore: None,
     };
-    draft.put(Row::Allocation(AllocationRow { spec, node, held: after.is_some(), observed, created_at: draft.now }));
+    draft.put(Row::Allocation(AllocationRow {
+        spec,
+        node,
+        held: after.is_some(),
+        observed,
+        wish_generation: Some(generation),
+        created_at: draft.now,
+    }));
     if after.is_none() {
         draft.touch_node(node);
     }
     Some(id)
+}
+
+fn snapshots_to_carry(row: &InstanceRow) -> Vec<SnapshotWish> {
+    let ready = row.snapshots.iter().filter(|snapshot| snapshot.state == SnapshotState::Ready);
+    ready.map(|snapshot| SnapshotWish { id: snapshot.id, make: false }).collect()
 }

@@ -7,7 +7,7 @@ use roost_types::{
 };
 
 use crate::cluster::{Cluster, NodeLive};
-use crate::row::{AllocationRow, InstanceRow, NodeRow};
+use crate::row::{AllocationRow, FirstBootRow, InstanceRow, NodeRow};
 
 impl Cluster {
     /// Every instance, oldest first.
@@ -19,6 +19,12 @@ impl Cluster {
     #[must_use]
     pub fn instance(&self, id: InstanceId) -> Option<&Arc<InstanceRow>> {
         self.instances.get(&id)
+    }
+
+    /// What an instance is given for its first start.
+    #[must_use]
+    pub fn first_boot(&self, id: InstanceId) -> Option<&Arc<FirstBootRow>> {
+        self.first_boots.get(&id)
     }
 
     /// Instances that want a node and have none.

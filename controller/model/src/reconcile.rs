@@ -4,11 +4,14 @@
 //!              no allocation                    allocation runs            wish: stopped
 //!   wish ───────────────────▶ place ──▶ agent ─────────────────▶ running ───────────────▶ stopped
 //!                               ▲                                  │ move (heat, drain, user)
-//!          node lost, may move  │        old stops ◀───────────────┘
-//!          ─────────────────────┘          │ then, and only then, the new one is released and seeded with its data
+//!     stranded: its node is lost│        old stops ◀───────────────┘
+//!     ──────────────────────────┘          │ then, and only then, the new one is released and seeded with its data
 //!                                          ▼
 //!                                   new runs ──▶ old is deleted
 //! ```
+//!
+//! A stranded instance keeps its allocation, and with it its files, until another node really takes it: if its own node
+//! comes back first, it goes on there.
 //!
 //! A moving instance has its new place reserved (`held`) before the old allocation is told to stop, and never has two
 //! allocations that may run.
@@ -24,18 +27,21 @@ use crate::decide::{instance_resource, instance_subject};
 use crate::draft::Draft;
 use crate::place;
 use crate::row::{AllocationRow, InstanceRow, Kind, Move};
+use crate::snapshots;
 
 /// Takes the next step of one instance, whatever it is; doing it again does nothing.
 pub fn instance(draft: &mut Draft, id: InstanceId) {
+    snapshots::step(draft, id);
     let Some(row) = draft.cluster.instances.get(&id).cloned() else { return };
     match row.desired {
         Desired::Deleted => remove(draft, &row),
+        Desired::Running | Desired::Stopped if row.restoring.is_some() => {}
         Desired::Stopped => {
             abandon_move(draft, &row);
             want(draft, id, AllocationDesired::Stopped);
         }
         Desired::Running if row.moving.is_some() => advance_move(draft, &row),
-        Desired::Running if row.allocation.is_none() => try_to_place(draft, id),
+        Desired::Running if row.allocation.is_none() || row.stranded => try_to_place(draft, id),
         Desired::Running => want(draft, id, AllocationDesired::Running),
     }
     settle(draft, id);
@@ -67,26 +73,41 @@ pub fn open_operations(cluster: &Cluster, id: InstanceId) -> Vec<OperationId> {
 fn want(draft: &mut Draft, id: InstanceId, desired: AllocationDesired) {
     let Some(row) = draft.cluster.instances.get(&id).cloned() else { return };
     let Some(allocation) = row.allocation.and_then(|id| draft.cluster.allocations.get(&id)).cloned() else { return };
-    if allocation.spec.desired != desired || allocation.spec.epoch != row.epoch {
+    let stop_seconds = if desired == AllocationDesired::Stopped { row.stop_seconds } else { None };
+    let told = (allocation.spec.desired, allocation.spec.epoch, allocation.spec.stop_seconds);
+    if told != (desired, row.epoch, stop_seconds) {
         draft.edit_spec(allocation.spec.id, |allocation| {
             allocation.spec.desired = desired;
             allocation.spec.epoch = row.epoch;
+            allocation.spec.stop_seconds = stop_seconds;
         });
     }
 }
 
 fn try_to_place(draft: &mut Draft, id: InstanceId) {
-    let Some(row) = draft.cluster.instances.get(&id).cloned() else { return };
-    let placement = place::choose(&draft.cluster, &row, None, draft.now);
+    let Some(mut row) = draft.cluster.instances.get(&id).map(|row| InstanceRow::clone(row)) else { return };
+    let old = row.allocation.and_then(|id| draft.cluster.allocations.get(&id)).cloned();
+    if old.as_ref().is_some_and(|old| draft.cluster.brake || !is_down(&draft.cluster, old.node)) {
+        return;
+    }
+    let leaving = old.as_ref().map(|old| (old.node, None));
+    let placement = place::choose(&draft.cluster, &row, leaving, draft.now);
     let chosen = placement.node.as_ref().and_then(|name| draft.cluster.node_names.get(name)).copied();
     match chosen {
         Some(node) => {
             let message =
                 format!("instance {} goes to {}: {}", row.name, draft.cluster.node_name(node), placement.message);
+            if let Some(old) = old {
+                discard(draft, old.spec.id);
+                snapshots::lose_all(draft, id);
+                row.epoch += 1;
+            }
             let allocation = place::allocate(draft, &row, node, None);
-            draft.edit_instance(id, |row| {
-                row.allocation = allocation;
-                row.placement = Some(placement);
+            draft.edit_instance(id, |new| {
+                new.epoch = row.epoch;
+                new.allocation = allocation;
+                new.stranded = false;
+                new.placement = Some(placement);
             });
             draft.event(EventKind::InstancePlaced, instance_subject(&row.name), message);
         }
@@ -114,7 +135,11 @@ fn remove(draft: &mut Draft, row: &InstanceRow) {
     if reachable {
         return;
     }
+    snapshots::end_operations(draft, row);
     draft.delete(Kind::Instance, row.id.to_string());
+    if draft.cluster.first_boots.contains_key(&row.id) {
+        draft.delete(Kind::FirstBoot, row.id.to_string());
+    }
     draft.event(EventKind::InstanceDeleted, instance_subject(&row.name), format!("instance {} is gone", row.name));
     draft.make_room();
     for operation in open_operations(&draft.cluster, row.id) {
@@ -145,6 +170,14 @@ pub fn begin_move(draft: &mut Draft, id: InstanceId, to: Option<NodeId>, reason:
     };
     if row.moving.is_some() {
         return conflict(format!("instance '{}' is already on its way to another node", row.name));
+    }
+    if row.stranded {
+        let detail = "its node is lost: it is placed elsewhere as soon as another node can take it";
+        return conflict(format!("instance '{}' cannot move: {detail}", row.name));
+    }
+    if !snapshots::is_at_rest(&row) {
+        let detail = "its files are being copied: try again when that is done";
+        return conflict(format!("instance '{}' cannot move: {detail}", row.name));
     }
     let Some(old) = draft.cluster.allocations.get(&from).cloned() else { return Ok(()) };
     if to == Some(old.node) {
@@ -183,22 +216,23 @@ fn advance_move(draft: &mut Draft, row: &InstanceRow) {
     if new.held && has_stopped {
         draft.edit_spec(new.spec.id, |new| new.held = false);
     } else if is_over(&new) && new.observed.state == AllocationState::Failed && old.is_some() {
-        turn_back(draft, row, &new, from);
+        turn_back(draft, row, (&new, &new.observed.reason), from);
     } else if !new.held && is_up(&new) {
         discard(draft, from);
         draft.edit_instance(row.id, |row| row.moving = None);
+        snapshots::follow(draft, row.id);
     }
 }
 
-/// The new allocation failed while the old one's data is still there: run that again.
-fn turn_back(draft: &mut Draft, row: &InstanceRow, new: &AllocationRow, from: AllocationId) {
+/// The new allocation cannot run (and why) while the old one's data is still there: run that again.
+fn turn_back(draft: &mut Draft, row: &InstanceRow, (new, why): (&AllocationRow, &str), from: AllocationId) {
     discard(draft, new.spec.id);
     draft.edit_instance(row.id, |row| {
         row.allocation = Some(from);
         row.moving = None;
         row.epoch += 1;
     });
-    let detail = format!("could not run on {}: {}", draft.cluster.node_name(new.node), new.observed.reason);
+    let detail = format!("could not run on {}: {why}", draft.cluster.node_name(new.node));
     for operation in open_operations(&draft.cluster, row.id) {
         draft.finish(operation, Err(Problem::new(Code::InstanceFailed, detail.clone())));
     }
@@ -222,12 +256,12 @@ fn abandon_move(draft: &mut Draft, row: &InstanceRow) {
 
 /// The agent has acted on the present wish and nothing of the allocation runs.
 fn is_over(row: &AllocationRow) -> bool {
-    row.observed.generation >= row.spec.generation && row.observed.state.is_settled()
+    row.has_acted() && row.observed.state.is_settled()
 }
 
 /// The agent has acted on the present wish and the allocation runs.
 fn is_up(row: &AllocationRow) -> bool {
-    row.observed.generation >= row.spec.generation && row.observed.state == AllocationState::Running
+    row.has_acted() && row.observed.state == AllocationState::Running
 }
 
 fn is_down(cluster: &Cluster, node: NodeId) -> bool {
@@ -263,16 +297,29 @@ fn outcome(kind: OperationKind, row: &InstanceRow, allocation: Option<&Allocatio
         | OperationKind::InstanceRestart
         | OperationKind::InstanceMove => match allocation {
             None => Outcome::Waiting,
-            Some(_) if row.moving.is_some() => Outcome::Going,
+            Some(_) if row.stranded => Outcome::Waiting,
+            Some(_) if row.moving.is_some() || row.restoring.is_some() => Outcome::Going,
             Some(allocation) if is_up(allocation) => Outcome::Done,
             Some(allocation) if is_over(allocation) => Outcome::of_end(allocation),
             Some(_) => Outcome::Going,
         },
         OperationKind::InstanceStop => match allocation {
-            Some(allocation) if !is_over(allocation) => Outcome::Going,
+            Some(allocation) if !is_over(allocation) && !row.stranded => Outcome::Going,
             Some(_) | None => Outcome::Done,
         },
-        OperationKind::InstanceDelete | OperationKind::NodeDrain | OperationKind::NodePower => Outcome::Going,
+        OperationKind::SnapshotRestore => match (row.desired, allocation) {
+            _ if row.restoring.is_some() => Outcome::Going,
+            (Desired::Running, Some(_)) if row.stranded => Outcome::Waiting,
+            (Desired::Running, Some(allocation)) if is_over(allocation) => Outcome::of_end(allocation),
+            (Desired::Running, Some(allocation)) if !is_up(allocation) => Outcome::Going,
+            (Desired::Stopped, Some(allocation)) if !is_over(allocation) => Outcome::Going,
+            (Desired::Running | Desired::Stopped | Desired::Deleted, _) => Outcome::Done,
+        },
+        OperationKind::SnapshotCreate
+        | OperationKind::SnapshotDelete
+        | OperationKind::InstanceDelete
+        | OperationKind::NodeDrain
+        | OperationKind::NodePower => Outcome::Going,
     }
 }
 
@@ -305,34 +352,50 @@ pub fn node_lost(draft: &mut Draft, id: NodeId, why: &str, confirmed: bool) {
 /// What becomes of an allocation whose node is down.
 fn lose(draft: &mut Draft, allocation: &AllocationRow, confirmed: bool) {
     let Some(row) = draft.cluster.instances.get(&allocation.spec.instance).cloned() else { return };
-    let may_move = confirmed || row.node_loss == NodeLossPolicy::Replace;
+    let may_move = confirmed || row.stranded || row.node_loss == NodeLossPolicy::Replace;
     let present = row.allocation == Some(allocation.spec.id);
-    let left = row.moving.as_ref().is_some_and(|m| m.from == allocation.spec.id);
-    match row.desired {
-        Desired::Deleted => instance(draft, row.id),
-        Desired::Stopped => {}
-        Desired::Running if present && may_move && !draft.cluster.brake => {
-            discard(draft, allocation.spec.id);
+    let from = row.moving.as_ref().map(|moving| moving.from);
+    match (row.desired, from.and_then(|from| draft.cluster.allocations.get(&from)).cloned()) {
+        (Desired::Deleted, _) => instance(draft, row.id),
+        (Desired::Stopped, _) => {}
+        (Desired::Running, Some(old)) if present && may_move => {
+            turn_back(draft, &row, (allocation, "that node is lost"), old.spec.id);
+        }
+        (Desired::Running, None) if present && may_move => {
+            snapshots::abandon_restore(draft, &row);
             draft.edit_instance(row.id, |row| {
-                row.allocation = None;
+                row.stranded = true;
                 row.moving = None;
-                row.epoch += 1;
             });
             draft.make_room();
             instance(draft, row.id);
         }
-        Desired::Running if left && confirmed => {
+        (Desired::Running, _) if from == Some(allocation.spec.id) && confirmed => {
             // What it wrote is out of reach: the new allocation starts from the image.
             discard(draft, allocation.spec.id);
             if let Some(new) = row.allocation {
                 draft.edit_spec(new, |new| {
                     new.held = false;
                     new.spec.seed_from = None;
+                    new.spec.snapshots.clear();
                 });
             }
+            snapshots::lose_all(draft, row.id);
             draft.edit_instance(row.id, |row| row.moving = None);
             instance(draft, row.id);
         }
-        Desired::Running => {}
+        (Desired::Running, _) => {}
+    }
+}
+
+/// A node that was down answers again: what was not placed elsewhere meanwhile goes on there, with its files.
+pub fn node_returned(draft: &mut Draft, id: NodeId) {
+    let allocations: Vec<_> = draft.cluster.allocations_on(id).cloned().collect();
+    for allocation in allocations {
+        let row = draft.cluster.instances.get(&allocation.spec.instance);
+        if row.is_some_and(|row| row.stranded && row.allocation == Some(allocation.spec.id)) {
+            draft.edit_instance(allocation.spec.instance, |row| row.stranded = false);
+            instance(draft, allocation.spec.instance);
+        }
     }
 }

@@ -7,9 +7,11 @@ use roost_types::node::NodeFacts;
 use roost_types::placement::Constraints;
 use roost_types::rack::Limits;
 use roost_types::size::Resources;
+use roost_types::snapshot::RestoreWish;
 use roost_types::{
-    Alert, AllocationId, AllocationReport, AllocationSpec, Desired, Eligibility, Event, Image, ImageDigest, InstanceId,
-    Name, NodeId, NodeLossPolicy, Operation, OperationId, Placement, Publish, RestartPolicy, Size, Slot, Timestamp,
+    Alert, AllocationId, AllocationReport, AllocationSpec, Desired, Eligibility, Event, FirstBoot, Image, ImageDigest,
+    InstanceId, Name, NodeId, NodeLossPolicy, Operation, OperationId, Placement, Publish, RestartPolicy, Size, Slot,
+    Snapshot, SnapshotId, Timestamp,
 };
 use serde::{Deserialize, Serialize};
 
@@ -22,6 +24,15 @@ pub struct Move {
     pub reason: String,
     /// Since when.
     pub at: Timestamp,
+}
+
+/// The snapshot that an instance begins with, until it has started.
+#[derive(Clone, Copy, PartialEq, Eq, Debug, Serialize, Deserialize)]
+pub struct Source {
+    /// Whose snapshot.
+    pub instance: InstanceId,
+    /// Which.
+    pub snapshot: SnapshotId,
 }
 
 /// An instance as it is stored.
@@ -43,6 +54,9 @@ pub struct InstanceRow {
     pub size: Option<Size>,
     /// What it is given.
     pub resources: Resources,
+    /// Its disk limit was asked for, so that only nodes that can enforce it will do.
+    #[serde(default)]
+    pub disk_asked: bool,
     /// Command, if not the image's own.
     pub command: Option<Vec<String>>,
     /// Environment.
@@ -67,6 +81,22 @@ pub struct InstanceRow {
     pub allocation: Option<AllocationId>,
     /// A move under way.
     pub moving: Option<Move>,
+    /// The present allocation's node is lost: it is placed elsewhere once another node can take it, or goes on there when
+    /// that one comes back first.
+    #[serde(default)]
+    pub stranded: bool,
+    /// Seconds it may take to end, as the last stop said.
+    #[serde(default)]
+    pub stop_seconds: Option<u32>,
+    /// Its snapshots, oldest first.
+    #[serde(default)]
+    pub snapshots: Vec<Snapshot>,
+    /// A restore under way: meanwhile its allocation is stopped, whatever the wish.
+    #[serde(default)]
+    pub restoring: Option<RestoreWish>,
+    /// What it begins with; none once it has started.
+    #[serde(default)]
+    pub source: Option<Source>,
     /// When it was last moved because of heat.
     pub moved_at: Option<Timestamp>,
     /// The decision that chose the present node.
@@ -90,8 +120,20 @@ pub struct AllocationRow {
     pub held: bool,
     /// What the agent last said, its reason shortened.
     pub observed: AllocationReport,
+    /// Generation of the last change of the wish, of the epoch or of a restore; that of the spec when not known.
+    #[serde(default)]
+    pub wish_generation: Option<u64>,
     /// When it was placed.
     pub created_at: Timestamp,
+}
+
+impl AllocationRow {
+    /// What was last seen comes after the present wish. Other changes of the spec (a name, a snapshot) do not make the
+    /// state that was seen less true.
+    #[must_use]
+    pub fn has_acted(&self) -> bool {
+        self.observed.generation >= self.wish_generation.unwrap_or(self.spec.generation)
+    }
 }
 
 /// A node as it is stored.
@@ -123,6 +165,15 @@ pub struct NodeRow {
     pub created_at: Timestamp,
 }
 
+/// What an instance is given for its first start; a row of its own, since the instance's is shown and often written.
+#[derive(Clone, PartialEq, Eq, Debug, Serialize, Deserialize)]
+pub struct FirstBootRow {
+    /// Whose.
+    pub instance: InstanceId,
+    /// What.
+    pub content: FirstBoot,
+}
+
 /// Counters of the whole cluster.
 #[derive(Clone, Copy, PartialEq, Eq, Debug, Default, Serialize, Deserialize)]
 pub struct MetaRow {
@@ -141,6 +192,8 @@ pub enum Kind {
     Node,
     /// [`InstanceRow`].
     Instance,
+    /// [`FirstBootRow`].
+    FirstBoot,
     /// [`AllocationRow`].
     Allocation,
     /// [`Operation`].
@@ -153,11 +206,12 @@ pub enum Kind {
 
 impl Kind {
     /// Every kind, in the order a load wants them.
-    pub const ALL: [Self; 8] = [
+    pub const ALL: [Self; 9] = [
         Self::Meta,
         Self::Image,
         Self::Node,
         Self::Instance,
+        Self::FirstBoot,
         Self::Allocation,
         Self::Operation,
         Self::Alert,
@@ -168,12 +222,12 @@ impl Kind {
 /// A durable row.
 #[derive(Clone, PartialEq, Debug)]
 #[expect(missing_docs, reason = "each variant wraps the type of its name")]
-#[expect(clippy::large_enum_variant, reason = "rows live for one commit; a box each would cost more than it saves")]
 pub enum Row {
     Meta(MetaRow),
     Image(Image),
     Node(NodeRow),
     Instance(InstanceRow),
+    FirstBoot(FirstBootRow),
     Allocation(AllocationRow),
     Operation(Operation),
     Alert(Alert),
@@ -189,6 +243,7 @@ impl Row {
             Self::Image(_) => Kind::Image,
             Self::Node(_) => Kind::Node,
             Self::Instance(_) => Kind::Instance,
+            Self::FirstBoot(_) => Kind::FirstBoot,
             Self::Allocation(_) => Kind::Allocation,
             Self::Operation(_) => Kind::Operation,
             Self::Alert(_) => Kind::Alert,
@@ -204,6 +259,7 @@ impl Row {
             Self::Image(row) => row.digest.to_string(),
             Self::Node(row) => row.id.to_string(),
             Self::Instance(row) => row.id.to_string(),
+            Self::FirstBoot(row) => row.instance.to_string(),
             Self::Allocation(row) => row.spec.id.to_string(),
             Self::Operation(row) => row.id.to_string(),
             Self::Alert(row) => row.id.to_string(),
@@ -221,6 +277,7 @@ impl Row {
             Self::Image(row) => serde_json::to_string(row),
             Self::Node(row) => serde_json::to_string(row),
             Self::Instance(row) => serde_json::to_string(row),
+            Self::FirstBoot(row) => serde_json::to_string(row),
             Self::Allocation(row) => serde_json::to_string(row),
             Self::Operation(row) => serde_json::to_string(row),
             Self::Alert(row) => serde_json::to_string(row),
@@ -238,6 +295,7 @@ impl Row {
             Kind::Image => Self::Image(serde_json::from_str(body)?),
             Kind::Node => Self::Node(serde_json::from_str(body)?),
             Kind::Instance => Self::Instance(serde_json::from_str(body)?),
+            Kind::FirstBoot => Self::FirstBoot(serde_json::from_str(body)?),
             Kind::Allocation => Self::Allocation(serde_json::from_str(body)?),
             Kind::Operation => Self::Operation(serde_json::from_str(body)?),
             Kind::Alert => Self::Alert(serde_json::from_str(body)?),
@@ -248,7 +306,7 @@ impl Row {
 
 /// One durable change.
 #[derive(Clone, PartialEq, Debug)]
-#[expect(clippy::large_enum_variant, reason = "as for `Row`")]
+#[expect(clippy::large_enum_variant, reason = "rows live for one commit; a box each would cost more than it saves")]
 pub enum Change {
     /// Store the row in place of what has its kind and key.
     Put(Row),

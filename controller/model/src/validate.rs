@@ -1,16 +1,20 @@
 //! What a request must look like before anything is decided about it: every refusal names the field and the fix.
 
+mod first_boot;
+
 use std::collections::BTreeMap;
 
 use roost_scheduler::collide;
-use roost_types::instance::{CreateInstance, InstanceKind};
+use roost_types::instance::{CreateInstance, InstanceKind, PatchInstance};
 use roost_types::size::Resources;
 use roost_types::{
-    Code, DEFAULT_PROJECT, Desired, InstanceId, MemoryBytes, Name, OperationId, Problem, Publish, Size, Timestamp,
+    Code, DEFAULT_PROJECT, Desired, InstanceId, MemoryBytes, Name, OperationId, Problem, Publish, Size, SnapshotSource,
+    Timestamp,
 };
 
 use crate::cluster::{Cluster, list_or_none};
-use crate::row::InstanceRow;
+use crate::row::{InstanceRow, Source};
+use crate::snapshots;
 
 /// Words in a command.
 const MAX_COMMAND_WORDS: usize = 128;
@@ -28,6 +32,8 @@ const MAX_LABELS: usize = 32;
 const MAX_LABEL: usize = 128;
 /// Cpu that may be asked for, in thousandths of a core.
 const CPU: std::ops::RangeInclusive<u32> = 50..=64_000;
+/// The smallest writable layer that is of use.
+const MIN_DISK: MemoryBytes = MemoryBytes::mib(16);
 /// The smallest container that can start.
 const MIN_MEMORY: MemoryBytes = MemoryBytes::mib(8);
 
@@ -42,9 +48,13 @@ fn invalid(field: &str, detail: impl Into<String>) -> Problem {
 
 /// The chosen name, if one was.
 pub fn name(request: &CreateInstance) -> Result<Option<Name>, Problem> {
-    let Some(text) = &request.name else { return Ok(None) };
+    request.name.as_deref().map(name_of).transpose()
+}
+
+/// A name that a person chose, in the field `name`.
+pub fn name_of(text: &str) -> Result<Name, Problem> {
     let bad = |e| Problem::new(Code::InvalidName, format!("'{}': {e}", shorten(text))).field("name");
-    text.parse().map(Some).map_err(bad)
+    text.parse().map_err(bad)
 }
 
 /// The project, which must exist.
@@ -68,6 +78,40 @@ fn resources(request: &CreateInstance) -> Result<(Option<Size>, Resources), Prob
         (None, Some(cpu_millis), Some(memory_bytes)) => custom(cpu_millis, memory_bytes).map(|r| (None, r)),
         (None, None, Some(_)) => Err(missing("cpu_millis", "memory_bytes")),
         (None, Some(_), None) => Err(missing("memory_bytes", "cpu_millis")),
+    }
+}
+
+/// What an instance that has `now` is to be given, if the request says.
+///
+/// # Errors
+/// `invalid_field`, with the field.
+pub fn resized(
+    size: Option<Size>,
+    now: Resources,
+    patch: &PatchInstance,
+) -> Result<Option<(Option<Size>, Resources)>, Problem> {
+    let disk_bytes = disk(patch.disk_bytes, now.disk_bytes)?;
+    match (patch.size, patch.cpu_millis, patch.memory_bytes) {
+        (None, None, None) if patch.disk_bytes.is_none() => Ok(None),
+        (None, None, None) => Ok(Some((size, Resources { disk_bytes, ..now }))),
+        (Some(size), None, None) => {
+            let resources = size.resources();
+            let disk_bytes = if patch.disk_bytes.is_some() { disk_bytes } else { resources.disk_bytes };
+            Ok(Some((Some(size), Resources { disk_bytes, ..resources })))
+        }
+        (Some(_), ..) => Err(invalid("size", "give either size, or cpu_millis and memory_bytes, not both")),
+        (None, cpu_millis, memory_bytes) => {
+            let custom = custom(cpu_millis.unwrap_or(now.cpu_millis), memory_bytes.unwrap_or(now.memory_bytes))?;
+            Ok(Some((None, Resources { disk_bytes, pids: now.pids, ..custom })))
+        }
+    }
+}
+
+fn disk(asked: Option<MemoryBytes>, otherwise: MemoryBytes) -> Result<MemoryBytes, Problem> {
+    match asked {
+        Some(bytes) if bytes < MIN_DISK => Err(invalid("disk_bytes", format!("{} is less than {MIN_DISK}", bytes.0))),
+        Some(bytes) => Ok(bytes),
+        None => Ok(otherwise),
     }
 }
 
@@ -95,9 +139,17 @@ pub fn row(
     created_by: OperationId,
     now: Timestamp,
 ) -> Result<InstanceRow, Problem> {
+    if let Some(source) = &request.source {
+        return row_from_snapshot(cluster, (request, source), name, id, created_by, now);
+    }
     let project = project(request)?;
-    let (size, resources) = resources(request)?;
+    let (size, mut resources) = resources(request)?;
+    resources.disk_bytes = disk(request.disk_bytes, resources.disk_bytes)?;
     create(request)?;
+    if request.image.is_empty() {
+        let detail = "name the image to launch, or the snapshot to begin with in source";
+        return Err(Problem::new(Code::MissingField, detail).field("image"));
+    }
     let image = cluster.find_image(&request.image)?;
     if request.command.is_none() && image.init.is_none() {
         let detail = format!("image '{}' has no init of its own: give a command to run", request.image);
@@ -115,6 +167,7 @@ pub fn row(
         digest: image.digest.clone(),
         size,
         resources,
+        disk_asked: request.disk_bytes.is_some(),
         command: request.command.clone(),
         env: request.env.clone(),
         publish: request.publish.clone(),
@@ -127,12 +180,49 @@ pub fn row(
         epoch: 1,
         allocation: None,
         moving: None,
+        stranded: false,
+        stop_seconds: None,
+        snapshots: Vec::new(),
+        restoring: None,
+        source: None,
         moved_at: None,
         placement: None,
         idempotency: None,
         created_by,
         created_at: now,
     })
+}
+
+/// The row of a new instance that begins with a snapshot: what the request does not say is as it is there.
+fn row_from_snapshot(
+    cluster: &Cluster,
+    (request, wanted): (&CreateInstance, &SnapshotSource),
+    name: Name,
+    id: InstanceId,
+    created_by: OperationId,
+    now: Timestamp,
+) -> Result<InstanceRow, Problem> {
+    let below = |field: &str, problem: Problem| problem.field(format!("source.{field}"));
+    let owner = cluster.find_instance(&wanted.instance).map_err(|problem| below("instance", problem))?;
+    let snapshot = snapshots::find_ready(owner, &wanted.snapshot).map_err(|problem| below("snapshot", problem))?;
+    if !request.image.is_empty() {
+        return Err(invalid("image", "a snapshot has its image: leave image out, or source"));
+    }
+    let says_nothing = request.size.is_none() && request.cpu_millis.is_none() && request.memory_bytes.is_none();
+    let merged = CreateInstance {
+        source: None,
+        image: owner.digest.to_string(),
+        command: request.command.clone().or_else(|| owner.command.clone()),
+        env: if request.env.is_empty() { owner.env.clone() } else { request.env.clone() },
+        ..request.clone()
+    };
+    let mut new = row(cluster, &merged, name, id, created_by, now)?;
+    new.image.clone_from(&owner.image);
+    if says_nothing {
+        (new.size, new.resources) = (owner.size, owner.resources);
+    }
+    new.source = Some(Source { instance: owner.id, snapshot: snapshot.id });
+    Ok(new)
 }
 
 fn unknown_node(cluster: &Cluster, node: &str) -> Problem {
@@ -149,6 +239,7 @@ fn create(request: &CreateInstance) -> Result<(), Problem> {
         words(command)?;
     }
     environment(&request.env)?;
+    first_boot::check(request)?;
     ports(&request.publish)?;
     labels("labels", &request.labels)?;
     labels("constraints.labels", &request.constraints.labels)
@@ -223,6 +314,8 @@ pub fn shorten(text: &str) -> String {
 
 #[cfg(test)]
 mod tests {
+    use roost_types::UserData;
+
     use super::*;
 
     fn refused(edit: impl FnOnce(&mut CreateInstance)) -> (Code, String) {
@@ -270,6 +363,8 @@ mod tests {
             (refused(|r| drop(r.env.insert("A".into(), "x\ny".into()))), Code::InvalidField, "env.A"),
             (refused(|r| r.publish = vec![port("80:80"), port("80:81")]), Code::InvalidField, "publish[1]"),
             (refused(|r| drop(r.labels.insert(String::new(), "x".into()))), Code::InvalidField, "labels"),
+            (refused(|r| r.user_data = Some(UserData("x".repeat(65_537)))), Code::InvalidField, "user_data"),
+            (refused(|r| r.ssh_keys = vec!["ssh-dss AAAA".into()]), Code::InvalidField, "ssh_keys[0]"),
         ];
         for ((code, field), want_code, want_field) in cases {
             assert_eq!((code, field.as_str()), (want_code, want_field));

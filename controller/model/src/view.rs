@@ -32,6 +32,7 @@ pub fn instance(cluster: &Cluster, row: &InstanceRow) -> Instance {
         size: row.size,
         cpu_millis: row.resources.cpu_millis,
         memory_bytes: row.resources.memory_bytes,
+        disk_bytes: row.resources.disk_bytes,
         command: row.command.clone(),
         state,
         state_reason,
@@ -55,11 +56,17 @@ pub fn instance(cluster: &Cluster, row: &InstanceRow) -> Instance {
 fn state(cluster: &Cluster, row: &InstanceRow) -> (InstanceState, String) {
     let allocation = row.allocation.and_then(|id| cluster.allocations.get(&id));
     let Some(allocation) = allocation else { return without_allocation(cluster, row) };
+    if row.stranded {
+        return stranded(cluster, row, allocation);
+    }
     if let Some(silent) = silent(cluster, allocation) {
         return silent;
     }
     if row.desired == Desired::Deleted {
         return (InstanceState::Stopping, "it is being deleted".to_owned());
+    }
+    if row.restoring.is_some() {
+        return (InstanceState::Stopping, "its files are put back to those of a snapshot".to_owned());
     }
     if let Some(moving) = &row.moving {
         let state = if allocation.held { InstanceState::Stopping } else { InstanceState::Starting };
@@ -79,6 +86,17 @@ fn without_allocation(cluster: &Cluster, row: &InstanceRow) -> (InstanceState, S
     }
 }
 
+/// Its node is lost, and with it its files until that node comes back or another one takes it anew.
+fn stranded(cluster: &Cluster, row: &InstanceRow, allocation: &AllocationRow) -> (InstanceState, String) {
+    let lost = format!("node {} is lost", cluster.node_name(allocation.node));
+    let waits = cluster.waiting.get(&row.id).map_or_else(String::new, |placement| format!("; {}", placement.message));
+    match row.desired {
+        Desired::Running => (InstanceState::Pending, format!("{lost}{waits}")),
+        Desired::Stopped => (InstanceState::Stopped, lost),
+        Desired::Deleted => (InstanceState::Stopping, "it is being deleted".to_owned()),
+    }
+}
+
 /// A node that does not answer hides what became of the allocation.
 fn silent(cluster: &Cluster, allocation: &AllocationRow) -> Option<(InstanceState, String)> {
     let status = cluster.live.get(&allocation.node).map_or(NodeStatus::Down, |live| live.status);
@@ -94,7 +112,7 @@ fn silent(cluster: &Cluster, allocation: &AllocationRow) -> Option<(InstanceStat
 }
 
 fn of_allocation(desired: Desired, allocation: &AllocationRow) -> InstanceState {
-    let acted = allocation.observed.generation >= allocation.spec.generation;
+    let acted = allocation.has_acted();
     match allocation.observed.state {
         AllocationState::Running if acted => InstanceState::Running,
         AllocationState::Running if desired == Desired::Stopped => InstanceState::Stopping,

@@ -1,14 +1,17 @@
 //! The pure core in a small world: launches, heat, drains, silence and restarts, each told as a story.
 
+mod lifecycle;
+mod node_loss;
 mod world;
 
 use roost_model::{Command, Idempotency, Reply, view};
-use roost_types::instance::CreateInstance;
-use roost_types::node::{PatchNode, PowerAction};
+use roost_types::allocation::Strain;
+use roost_types::instance::{CreateInstance, PatchInstance};
+use roost_types::node::PatchNode;
 use roost_types::placement::{Constraints, Filter};
 use roost_types::{
-    AllocationReport, AllocationState, Code, Desired, Eligibility, EventKind, InstanceState, MemoryBytes, NodeStatus,
-    OperationStatus, SyncRequest, ThermalState,
+    AllocationReport, AllocationState, Code, Desired, Eligibility, EventKind, InstanceState, MemoryBytes,
+    NodeLossPolicy, OperationStatus, SnapshotState, SyncRequest, ThermalState, Timestamp,
 };
 use world::{World, name};
 
@@ -37,7 +40,7 @@ fn stop_start_restart_and_delete_each_end_when_the_node_says_so() {
     world.launch_named("web");
     world.run(1);
     for (command, state) in [
-        (Command::StopInstance { instance: "web".into() }, InstanceState::Stopped),
+        (Command::StopInstance { instance: "web".into(), timeout_seconds: None }, InstanceState::Stopped),
         (Command::StartInstance { instance: "web".into() }, InstanceState::Running),
         (Command::RestartInstance { instance: "web".into() }, InstanceState::Running),
     ] {
@@ -54,6 +57,39 @@ fn stop_start_restart_and_delete_each_end_when_the_node_says_so() {
     assert_eq!(world.operation(operation).status, OperationStatus::Succeeded);
     assert_eq!(world.cluster.find_instance("web").unwrap_err().code, Code::NotFound);
     assert!(world.cluster.nodes().all(|node| world.cluster.allocations_on(node.id).next().is_none()));
+}
+
+#[test]
+fn a_running_instance_is_given_more_only_as_far_as_its_node_has_it() {
+    let mut world = World::new(2);
+    world.launch_named("web");
+    world.run(1);
+    let resize = |memory_bytes, cpu_millis| Command::PatchInstance {
+        instance: "web".into(),
+        patch: PatchInstance { memory_bytes, cpu_millis, ..PatchInstance::default() },
+        if_match: None,
+    };
+    world.must(resize(Some(MemoryBytes::mib(100)), None));
+    let web = world.instance("web");
+    assert_eq!((web.size, web.cpu_millis, web.memory_bytes), (None, 250, MemoryBytes::mib(100)));
+    let node = world.node_of("web");
+    let allocation = world.cluster.allocations_on(node).next().unwrap();
+    assert_eq!(allocation.spec.resources.memory_bytes, MemoryBytes::mib(100));
+    assert_eq!(web.state, InstanceState::Running);
+    // Another takes what is left of the node.
+    let mut neighbour = CreateInstance::of_image("busybox");
+    neighbour.name = Some("neighbour".into());
+    neighbour.constraints.node = world.instance("web").node.map(|name| name.to_string());
+    (neighbour.cpu_millis, neighbour.memory_bytes) = (Some(100), Some(MemoryBytes::mib(600)));
+    world.launch(neighbour).unwrap();
+    let problem = world.ask(resize(Some(MemoryBytes::mib(400)), None)).unwrap_err();
+    assert_eq!((problem.code, problem.field.as_deref()), (Code::Conflict, Some("memory_bytes")));
+    let problem = world.ask(resize(Some(MemoryBytes::mib(1 << 20)), None)).unwrap_err();
+    assert_eq!((problem.code, problem.field.as_deref()), (Code::TooLarge, Some("memory_bytes")));
+    let problem = world.ask(resize(None, Some(1))).unwrap_err();
+    assert_eq!((problem.code, problem.field.as_deref()), (Code::InvalidField, Some("cpu_millis")));
+    assert_eq!(world.instance("web").memory_bytes, MemoryBytes::mib(100));
+    world.check();
 }
 
 #[test]
@@ -198,59 +234,28 @@ fn a_moving_instance_never_has_two_allocations_that_may_run() {
 }
 
 #[test]
-fn a_silent_node_is_unreachable_then_down_and_keeps_what_it_has() {
-    let mut world = World::new(10);
+fn what_its_limits_do_to_an_instance_is_an_event_once() {
+    let mut world = World::new(14);
     world.launch_named("web");
     world.run(1);
     let node = world.node_of("web");
-    world.boards.get_mut(&node).unwrap().powered = false;
-    world.run(6);
-    assert_eq!(world.instance("web").state, InstanceState::Unreachable);
-    assert_eq!(world.cluster.live(node).unwrap().status, NodeStatus::Unreachable);
-    world.run(30);
-    assert_eq!(world.cluster.live(node).unwrap().status, NodeStatus::Down);
-    assert_eq!(world.node_of("web"), node, "unknown is not dead");
-    world.boards.get_mut(&node).unwrap().powered = true;
-    world.run(1);
-    assert_eq!(world.instance("web").state, InstanceState::Running);
-}
-
-#[test]
-fn a_confirmed_power_cut_moves_what_the_node_had_and_its_return_cleans_up() {
-    let mut world = World::new(11);
-    world.launch_named("web");
-    world.run(1);
-    let node = world.node_of("web");
-    world.boards.get_mut(&node).unwrap().powered = false;
-    let begin = Command::BeginPower { node: node.to_string(), action: PowerAction::Off };
-    let Reply::NodeOperation { operation, .. } = world.must(begin) else { panic!() };
-    world.must(Command::FinishPower { operation, node, action: PowerAction::Off, outcome: Ok(()) });
-    world.run(1);
-    assert_ne!(world.node_of("web"), node);
-    assert_eq!(world.instance("web").state, InstanceState::Running);
-    world.boards.get_mut(&node).unwrap().powered = true;
-    world.introduce(node);
-    world.run(1);
-    world.check();
-    assert!(world.cluster.allocations_on(node).next().is_none(), "the stale allocation is gone");
-}
-
-#[test]
-fn most_nodes_silent_at_once_moves_nothing() {
-    let mut world = World::new(12);
-    let mut request = CreateInstance::of_image("busybox");
-    request.name = Some("web".into());
-    request.node_loss = roost_types::NodeLossPolicy::Replace;
-    world.launch(request).unwrap();
-    world.run(1);
-    let node = world.node_of("web");
-    for board in world.boards.values_mut().take(4) {
-        board.powered = false;
-    }
-    world.boards.get_mut(&node).unwrap().powered = false;
-    world.run(40);
-    assert_eq!(world.node_of("web"), node);
-    assert_eq!(events(&world, EventKind::BrakeEngaged).len(), 1);
+    let first = world.boards[&node].running.values().next().unwrap().clone();
+    let mut suffer = |strain: Strain, started_at| {
+        let live = world.cluster.live(node).unwrap();
+        let (agent_id, boot_id, seq) = (live.agent_id.clone(), live.boot_id.clone(), live.last_seq + 1);
+        let allocations = vec![AllocationReport { strain, started_at, ..first.clone() }];
+        let request = SyncRequest { agent_id, boot_id, seq, allocations, ..SyncRequest::default() };
+        world.must(Command::Sync { node, request: Box::new(request) });
+        (events(&world, EventKind::InstanceOomKilled).len(), events(&world, EventKind::InstanceStrained).len())
+    };
+    let strain = |oom_kills, cpu_throttled| Strain { oom_kills, cpu_throttled, memory_pressure: false };
+    assert_eq!(suffer(strain(0, true), first.started_at), (0, 1));
+    assert_eq!(suffer(strain(2, true), first.started_at), (1, 1));
+    assert_eq!(suffer(strain(2, false), first.started_at), (1, 2));
+    let later = first.started_at.map(|at| Timestamp(at.0 + 1000));
+    assert_eq!(suffer(strain(1, false), later), (2, 2), "a new start counts from zero");
+    let told = events(&world, EventKind::InstanceOomKilled);
+    assert!(told[0].contains("2 processes of instance web") && told[0].contains("64 MiB"), "{told:?}");
 }
 
 #[test]
@@ -261,7 +266,7 @@ fn a_report_of_an_older_wish_or_of_a_foreign_allocation_is_dropped() {
     let node = world.node_of("web");
     let allocation = world.instance("web").allocation.unwrap();
     world.boards.get_mut(&node).unwrap().held = true;
-    world.must(Command::StopInstance { instance: "web".into() });
+    world.must(Command::StopInstance { instance: "web".into(), timeout_seconds: None });
     let report = |generation, state| AllocationReport {
         id: allocation,
         generation,
@@ -270,6 +275,9 @@ fn a_report_of_an_older_wish_or_of_a_foreign_allocation_is_dropped() {
         restarts: 9,
         started_at: None,
         exit: None,
+        strain: Strain::default(),
+        snapshots: Vec::new(),
+        restore: None,
     };
     let request = |world: &World, id, seq, report| SyncRequest {
         agent_id: world.cluster.live(id).unwrap().agent_id.clone(),
@@ -338,7 +346,14 @@ mod simulation {
         Delete(u8),
         Move(u8),
         Power(u8, bool),
+        Cut(u8),
         Hold(u8, bool),
+        Full(u8, bool),
+        Rename(u8, u8),
+        Snapshot(u8),
+        Restore(u8),
+        DropSnapshot(u8),
+        Clone(u8, u8),
         Heat(u8, i32),
         Drain(u8),
         RestartController,
@@ -354,7 +369,14 @@ mod simulation {
             1 => (0..8u8).prop_map(Act::Delete),
             2 => (0..8u8).prop_map(Act::Move),
             2 => (0..6u8, any::<bool>()).prop_map(|(n, on)| Act::Power(n, on)),
+            1 => (0..6u8).prop_map(Act::Cut),
             2 => (0..6u8, any::<bool>()).prop_map(|(n, held)| Act::Hold(n, held)),
+            1 => (0..6u8, any::<bool>()).prop_map(|(n, full)| Act::Full(n, full)),
+            1 => (0..8u8, 0..8u8).prop_map(|(old, new)| Act::Rename(old, new)),
+            3 => (0..8u8).prop_map(Act::Snapshot),
+            2 => (0..8u8).prop_map(Act::Restore),
+            1 => (0..8u8).prop_map(Act::DropSnapshot),
+            2 => (0..8u8, 0..8u8).prop_map(|(from, to)| Act::Clone(from, to)),
             2 => (0..3u8, 20..50i32).prop_map(|(zone, celsius)| Act::Heat(zone, celsius)),
             1 => (0..6u8).prop_map(Act::Drain),
             1 => Just(Act::RestartController),
@@ -368,10 +390,13 @@ mod simulation {
         // A refusal is a good answer: what was asked may not fit the present state.
         let _ = match act {
             Act::Launch(n) => {
-                let request = CreateInstance { name: Some(instance(*n)), ..CreateInstance::of_image("busybox") };
+                let mut request = CreateInstance { name: Some(instance(*n)), ..CreateInstance::of_image("busybox") };
+                // Some are bound to a board, some go elsewhere when theirs is silent.
+                request.constraints.node = (*n >= 6).then(|| format!("n{n:02}", n = n - 5));
+                request.node_loss = if *n % 2 == 0 { NodeLossPolicy::Keep } else { NodeLossPolicy::Replace };
                 world.launch(request).map(|_| Reply::Done)
             }
-            Act::Stop(n) => world.ask(Command::StopInstance { instance: instance(*n) }),
+            Act::Stop(n) => world.ask(Command::StopInstance { instance: instance(*n), timeout_seconds: None }),
             Act::Start(n) => world.ask(Command::StartInstance { instance: instance(*n) }),
             Act::Restart(n) => world.ask(Command::RestartInstance { instance: instance(*n) }),
             Act::Delete(n) => world.ask(Command::DeleteInstance { instance: instance(*n) }),
@@ -382,11 +407,31 @@ mod simulation {
                 world.boards.get_mut(&id).unwrap().powered = *on;
                 Ok(Reply::Done)
             }
+            Act::Cut(n) => {
+                let id = board(world, *n);
+                node_loss::cut(world, id);
+                Ok(Reply::Done)
+            }
             Act::Hold(n, held) => {
                 let id = board(world, *n);
                 world.boards.get_mut(&id).unwrap().held = *held;
                 Ok(Reply::Done)
             }
+            Act::Full(n, full) => {
+                let id = board(world, *n);
+                world.boards.get_mut(&id).unwrap().full = *full;
+                Ok(Reply::Done)
+            }
+            Act::Rename(old, new) => {
+                let patch = PatchInstance { name: Some(instance(*new)), ..PatchInstance::default() };
+                world.ask(Command::PatchInstance { instance: instance(*old), patch, if_match: None })
+            }
+            Act::Snapshot(n) => world.ask(Command::CreateSnapshot { instance: instance(*n), name: None }),
+            Act::Restore(n) => world.ask(Command::RestoreSnapshot { instance: instance(*n), snapshot: "s1".into() }),
+            Act::DropSnapshot(n) => {
+                world.ask(Command::DeleteSnapshot { instance: instance(*n), snapshot: "s1".into() })
+            }
+            Act::Clone(from, to) => lifecycle::launch_from(world, &instance(*from), "s1", &instance(*to)),
             Act::Heat(zone, celsius) => {
                 world.inlets[usize::from(*zone)] = *celsius;
                 Ok(Reply::Done)
@@ -418,7 +463,7 @@ mod simulation {
                 world.check();
             }
             for board in world.boards.values_mut() {
-                (board.powered, board.held) = (true, false);
+                (board.powered, board.held, board.full) = (true, false, false);
             }
             world.inlets = [24; 3];
             world.run(90);
@@ -436,9 +481,18 @@ mod simulation {
                     Desired::Stopped => InstanceState::Stopped,
                     Desired::Deleted => panic!("{} should be gone", row.name),
                 };
+                if shown.state == InstanceState::Pending && shown.state_reason.contains("snapshot") {
+                    // What it was to begin with was lost with its node; that is said, and nothing else can be done.
+                    continue;
+                }
                 prop_assert_eq!(shown.state, wanted, "{}: {}", shown.name, shown.state_reason);
+                let settled = row.snapshots.iter().all(|snapshot| snapshot.state == SnapshotState::Ready);
+                prop_assert!(settled && row.restoring.is_none(), "{}: {:?}", row.name, row.snapshots);
             }
-            let open = world.cluster.operations().filter(|operation| !operation.status.is_final()).count();
+            let waits = |operation: &&std::sync::Arc<roost_types::Operation>| {
+                operation.status == OperationStatus::Pending && world.cluster.pending().next().is_some()
+            };
+            let open = world.cluster.operations().filter(|op| !op.status.is_final() && !waits(op)).count();
             prop_assert_eq!(open, 0, "an operation never ended");
         }
     }

@@ -3,6 +3,7 @@
 //! The node is known from its credential, never from what it says: it may report and fetch only what is its own.
 
 pub mod file_stream;
+mod first_boot;
 mod images;
 mod layers;
 pub mod streams;
@@ -24,6 +25,7 @@ pub fn router(app: &Arc<App>) -> Router<Arc<App>> {
     Router::new()
         .route("/agent/v1/sync", post(sync::sync))
         .route("/agent/v1/images/{digest}", get(images::image))
+        .route("/agent/v1/allocations/{allocation}/first-boot", get(first_boot::first_boot))
         .route("/agent/v1/layers/{allocation}", get(layers::layer))
         .route("/agent/v1/streams/{id}", get(streams::dial))
         .method_not_allowed_fallback(no_such_method)

@@ -15,7 +15,7 @@ use super::problem::ApiError;
 pub struct JsonBody<T, const LIMIT: usize = MAX_JSON_BODY>(pub T);
 
 /// A JSON body and the bytes it was read from, for a fingerprint.
-pub struct RawJsonBody<T>(pub T, pub Bytes);
+pub struct RawJsonBody<T, const LIMIT: usize = MAX_JSON_BODY>(pub T, pub Bytes);
 
 impl<S: Send + Sync, T: DeserializeOwned, const LIMIT: usize> FromRequest<S> for JsonBody<T, LIMIT> {
     type Rejection = ApiError;
@@ -25,11 +25,27 @@ impl<S: Send + Sync, T: DeserializeOwned, const LIMIT: usize> FromRequest<S> for
     }
 }
 
-impl<S: Send + Sync, T: DeserializeOwned> FromRequest<S> for RawJsonBody<T> {
+impl<S: Send + Sync, T: DeserializeOwned, const LIMIT: usize> FromRequest<S> for RawJsonBody<T, LIMIT> {
     type Rejection = ApiError;
     async fn from_request(request: Request, _: &S) -> Result<Self, ApiError> {
-        let bytes = read_json_body(request, MAX_JSON_BODY).await?;
+        let bytes = read_json_body(request, LIMIT).await?;
         Ok(Self(parse_json(&bytes)?, bytes))
+    }
+}
+
+/// A JSON body that may be left out.
+pub struct OptionalJsonBody<T>(pub T);
+
+impl<S: Send + Sync, T: DeserializeOwned + Default> FromRequest<S> for OptionalJsonBody<T> {
+    type Rejection = ApiError;
+    async fn from_request(request: Request, _: &S) -> Result<Self, ApiError> {
+        if request.headers().contains_key(header::CONTENT_TYPE) {
+            return Ok(Self(parse_json(&read_json_body(request, MAX_JSON_BODY).await?)?));
+        }
+        match read_limited(request.into_body(), MAX_JSON_BODY).await? {
+            bytes if bytes.is_empty() => Ok(Self(T::default())),
+            _ => Err(ApiError::new(Code::UnsupportedMediaType, "send the body with `Content-Type: application/json`")),
+        }
     }
 }
 
@@ -43,6 +59,24 @@ impl<S: Send + Sync> FromRequestParts<S> for Ref {
             .await
             .map_err(|_| ApiError::new(Code::NotFound, "the path is not UTF-8 text"))?;
         Ok(Self(text))
+    }
+}
+
+/// The values of the path's two `{…}`: names or ids.
+pub struct RefBelow {
+    /// The first.
+    pub of: String,
+    /// The second, which belongs to the first.
+    pub which: String,
+}
+
+impl<S: Send + Sync> FromRequestParts<S> for RefBelow {
+    type Rejection = ApiError;
+    async fn from_request_parts(parts: &mut Parts, state: &S) -> Result<Self, ApiError> {
+        let Path((of, which)) = Path::<(String, String)>::from_request_parts(parts, state)
+            .await
+            .map_err(|_| ApiError::new(Code::NotFound, "the path is not UTF-8 text"))?;
+        Ok(Self { of, which })
     }
 }
 
@@ -154,7 +188,7 @@ mod tests {
         let table: &[(&str, Code, Option<&str>)] = &[
             ("", Code::MalformedJson, None),
             ("{", Code::MalformedJson, None),
-            ("{} {}", Code::MissingField, Some("image")),
+            ("{} {}", Code::MalformedJson, None),
             (r#"{"image":"a"} x"#, Code::MalformedJson, None),
             ("[", Code::MalformedJson, None),
             ("[]", Code::InvalidField, None),

@@ -6,12 +6,13 @@ use axum::extract::State;
 use axum::http::{HeaderMap, HeaderValue, StatusCode, header};
 use axum::response::Response;
 use roost_model::{Command, Idempotency, Reply};
-use roost_types::instance::InstanceKind;
+use roost_types::first_boot::MAX_LAUNCH_BODY;
+use roost_types::instance::{InstanceKind, StopInstance};
 use roost_types::{Code, CreateInstance, Instance, InstanceId, Operation, Page, PatchInstance, Problem};
 use serde::Deserialize;
 use sha2::{Digest, Sha256};
 
-use super::extract::{JsonBody, Query, RawJsonBody, Ref};
+use super::extract::{JsonBody, OptionalJsonBody, Query, RawJsonBody, Ref};
 use super::paging::{ListQuery, page};
 use super::problem::{ApiError, ApiResult, json_bytes};
 use super::wait;
@@ -62,7 +63,7 @@ fn matches(instance: &Instance, field: &str, value: &str) -> bool {
 pub async fn create(
     State(app): State<Arc<App>>,
     headers: HeaderMap,
-    RawJsonBody(request, bytes): RawJsonBody<CreateInstance>,
+    RawJsonBody(request, bytes): RawJsonBody<CreateInstance, MAX_LAUNCH_BODY>,
 ) -> ApiResult<Response> {
     let wait = wait::preferred(&headers)?;
     let idempotency = match headers.get("idempotency-key") {
@@ -173,12 +174,18 @@ pub async fn start(State(app): State<Arc<App>>, Ref(instance): Ref, headers: Hea
 }
 
 /// Stops an instance and keeps its data.
-#[utoipa::path(post, path = "/v1/instances/{instance}/stop", tag = "instances",
+#[utoipa::path(post, path = "/v1/instances/{instance}/stop", tag = "instances", request_body = Option<StopInstance>,
     params(("instance" = String, Path, description = "Name or id"), ("Prefer" = Option<String>, Header)),
     responses((status = 200, body = Instance), (status = 202, body = Operation), (status = 404, body = Problem),
         (status = 409, body = Problem)))]
-pub async fn stop(State(app): State<Arc<App>>, Ref(instance): Ref, headers: HeaderMap) -> ApiResult<Response> {
-    slow(&app, &headers, Command::StopInstance { instance }).await
+pub async fn stop(
+    State(app): State<Arc<App>>,
+    Ref(instance): Ref,
+    headers: HeaderMap,
+    OptionalJsonBody(request): OptionalJsonBody<StopInstance>,
+) -> ApiResult<Response> {
+    let StopInstance { timeout_seconds } = request;
+    slow(&app, &headers, Command::StopInstance { instance, timeout_seconds }).await
 }
 
 /// Stops and starts an instance.
@@ -213,7 +220,8 @@ pub async fn relocate(
     slow(&app, &headers, Command::MoveInstance { instance, to: request.node }).await
 }
 
-async fn slow(app: &App, headers: &HeaderMap, command: Command) -> ApiResult<Response> {
+/// Begins slow work on an instance and answers with it, or with the receipt.
+pub async fn slow(app: &App, headers: &HeaderMap, command: Command) -> ApiResult<Response> {
     let wait = wait::preferred(headers)?;
     let (instance, operation) = begin(&app.core, command).await?;
     wait::answer(&app.core, operation, wait, || shown(&app.core.snapshot(), instance, StatusCode::OK)).await

@@ -25,6 +25,7 @@ mod rack;
 pub mod router;
 mod service;
 mod session;
+mod snapshots;
 mod stats;
 mod wait;
 

@@ -16,7 +16,7 @@ use super::openapi::Document;
 use super::problem::no_such_method;
 use super::{
     alerts, console, dashboard, dev, events, exec, files, images, instances, logs, metrics, nodes, operations,
-    placements, rack, service, session, stats,
+    placements, rack, service, session, snapshots, stats,
 };
 use crate::state::App;
 
@@ -30,6 +30,9 @@ pub(super) fn for_users() -> OpenApiRouter<Arc<App>> {
         .routes(routes!(instances::stop))
         .routes(routes!(instances::restart))
         .routes(routes!(instances::relocate))
+        .routes(routes!(snapshots::list, snapshots::create))
+        .routes(routes!(snapshots::delete))
+        .routes(routes!(snapshots::restore))
         .routes(routes!(placements::of_instance))
         .routes(routes!(exec::exec))
         .routes(routes!(console::console))

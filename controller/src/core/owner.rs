@@ -110,7 +110,14 @@ impl Owner {
                         self.feeds.nodes.wake(&node.id);
                     }
                 }
-                Change::Put(Row::Meta(_) | Row::Image(_) | Row::Instance(_) | Row::Allocation(_) | Row::Alert(_))
+                Change::Put(
+                    Row::Meta(_)
+                    | Row::Image(_)
+                    | Row::Instance(_)
+                    | Row::FirstBoot(_)
+                    | Row::Allocation(_)
+                    | Row::Alert(_),
+                )
                 | Change::Delete(..) => {}
             }
         }

@@ -240,6 +240,9 @@ impl Heard {
             | Command::RestartInstance { .. }
             | Command::DeleteInstance { .. }
             | Command::MoveInstance { .. }
+            | Command::CreateSnapshot { .. }
+            | Command::RestoreSnapshot { .. }
+            | Command::DeleteSnapshot { .. }
             | Command::CancelOperation { .. }
             | Command::RegisterNode { .. }
             | Command::PatchNode { .. }
@@ -275,7 +278,9 @@ impl Touched {
             Change::Put(Row::Node(row)) => {
                 self.nodes.insert(row.id);
             }
-            Change::Put(Row::Meta(_) | Row::Image(_) | Row::Operation(_) | Row::Alert(_) | Row::Event(_)) => {}
+            Change::Put(
+                Row::Meta(_) | Row::Image(_) | Row::FirstBoot(_) | Row::Operation(_) | Row::Alert(_) | Row::Event(_),
+            ) => {}
             Change::Delete(_, key) => self.by_removal(key, before),
         }
     }

@@ -8,7 +8,8 @@ use serde::{Deserialize, Serialize};
 use crate::image::{ImageDigest, RootfsFormat};
 use crate::instance::{Publish, RestartPolicy};
 use crate::size::Resources;
-use crate::{AllocationId, InstanceId, Name, Timestamp};
+use crate::snapshot::{RestoreReport, RestoreWish, SnapshotReport, SnapshotWish};
+use crate::{AllocationId, InstanceId, Name, SnapshotId, Timestamp};
 
 /// `pending → preparing → starting → running → stopping → stopped | failed | lost`.
 #[derive(Clone, Copy, PartialEq, Eq, Debug, Serialize, Deserialize)]
@@ -52,6 +53,9 @@ pub struct ExitStatus {
     /// When it ended.
     pub at: Timestamp,
 }
+
+/// Seconds that an instance is given to end by itself, unless a stop says otherwise.
+pub const DEFAULT_STOP_SECONDS: u32 = 10;
 
 /// What the agent should make of an allocation. An allocation that is absent from the desired set is to be deleted.
 #[derive(Clone, Copy, PartialEq, Eq, Debug, Serialize, Deserialize)]
@@ -105,8 +109,35 @@ pub struct AllocationSpec {
     pub publish: Vec<Publish>,
     /// What to do when the first process ends by itself.
     pub restart: RestartPolicy,
-    /// Fill the writable layer with that of this older allocation (on another node) before the first start.
+    /// Fill the writable layer with that of this older allocation before the first start, and take over the snapshots
+    /// named here.
     pub seed_from: Option<AllocationId>,
+    /// Fill it with this snapshot of `seed_from` instead.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub seed_snapshot: Option<SnapshotId>,
+    /// Snapshots it should have; others are to be deleted.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub snapshots: Vec<SnapshotWish>,
+    /// Put its files back to those of a snapshot.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub restore: Option<RestoreWish>,
+    /// How long it may take to end when it is stopped, before it is killed; [`DEFAULT_STOP_SECONDS`] when absent.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub stop_seconds: Option<u32>,
+    /// There is user data or an SSH key for its first start, to be fetched before.
+    #[serde(default, skip_serializing_if = "std::ops::Not::not")]
+    pub first_boot: bool,
+}
+
+/// What a running container suffers from its limits.
+#[derive(Clone, Copy, PartialEq, Eq, Debug, Default, Serialize, Deserialize)]
+pub struct Strain {
+    /// Processes that the kernel has killed for want of memory since it was started.
+    pub oom_kills: u64,
+    /// For half a minute it has been kept from running for want of processor time.
+    pub cpu_throttled: bool,
+    /// Its processes wait for memory; always `false` where the kernel does not tell.
+    pub memory_pressure: bool,
 }
 
 /// What the agent saw of an allocation.
@@ -127,4 +158,13 @@ pub struct AllocationReport {
     pub started_at: Option<Timestamp>,
     /// How the first process last ended.
     pub exit: Option<ExitStatus>,
+    /// What it suffers from its limits, while it runs.
+    #[serde(default)]
+    pub strain: Strain,
+    /// Snapshots that are there or could not be made.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub snapshots: Vec<SnapshotReport>,
+    /// How the restore that was last asked for went, once it was tried.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub restore: Option<RestoreReport>,
 }

@@ -23,12 +23,26 @@ pub enum EventKind {
     InstanceFailed,
     /// The node started an instance again.
     InstanceRestarted,
+    /// The kernel killed processes of an instance for want of memory.
+    InstanceOomKilled,
+    /// An instance has begun or ceased to suffer from its limits.
+    InstanceStrained,
     /// An instance leaves its node for another.
     InstanceMoved,
     /// Settings of an instance changed.
     InstanceUpdated,
+    /// An instance has a new name.
+    InstanceRenamed,
     /// Nothing of the instance is left.
     InstanceDeleted,
+    /// A snapshot of an instance is whole.
+    SnapshotCreated,
+    /// A snapshot of an instance could not be made, or was lost with its node.
+    SnapshotFailed,
+    /// A snapshot of an instance was deleted.
+    SnapshotDeleted,
+    /// An instance's files were put back to those of a snapshot.
+    SnapshotRestored,
     /// A node was seen for the first time.
     NodeJoined,
     /// A node is ready.

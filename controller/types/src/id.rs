@@ -65,6 +65,10 @@ uuid_id!(
     StreamId
 );
 uuid_id!(
+    /// A snapshot of an instance's files.
+    SnapshotId
+);
+uuid_id!(
     /// An alert.
     AlertId
 );

@@ -8,7 +8,9 @@ use std::str::FromStr;
 use serde::{Deserialize, Deserializer, Serialize, Serializer, de};
 
 use crate::allocation::ExitStatus;
+use crate::first_boot::UserData;
 use crate::placement::Constraints;
+use crate::snapshot::SnapshotSource;
 use crate::{AllocationId, InstanceId, MemoryBytes, Name, Size, Timestamp};
 
 /// A slice of a board, or the whole board.
@@ -179,8 +181,12 @@ pub struct CreateInstance {
     /// Name, unique in the project; made from the image's alias when absent.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub name: Option<String>,
-    /// Alias or digest of an image.
+    /// Alias or digest of an image; absent with `source`.
+    #[serde(default, skip_serializing_if = "String::is_empty")]
     pub image: String,
+    /// Begin with the files, image, size, command and environment of this snapshot; what is named here too wins.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub source: Option<SnapshotSource>,
     /// Container (default) or whole board.
     #[serde(default)]
     pub kind: InstanceKind,
@@ -193,6 +199,10 @@ pub struct CreateInstance {
     /// Memory limit, at least 8 MiB.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub memory_bytes: Option<MemoryBytes>,
+    /// Disk limit of what it writes, at least 16 MiB; only nodes that can enforce it are chosen then. The size's when
+    /// absent, enforced where the node can.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub disk_bytes: Option<MemoryBytes>,
     /// The command to run instead of the image's own; at most 128 words of 4 KiB in all.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub command: Option<Vec<String>>,
@@ -217,6 +227,13 @@ pub struct CreateInstance {
     /// Project; `default` when absent.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub project: Option<String>,
+    /// For the first start: for cloud-init where the image has it, else a script that begins with `#!` and is run once;
+    /// at most 64 KiB, never shown. Needs the image's own init.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub user_data: Option<UserData>,
+    /// Public SSH keys that may log in, at most 64. Needs the image's own init.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub ssh_keys: Vec<String>,
 }
 
 impl CreateInstance {
@@ -226,10 +243,12 @@ impl CreateInstance {
         Self {
             name: None,
             image: image.into(),
+            source: None,
             kind: InstanceKind::Container,
             size: None,
             cpu_millis: None,
             memory_bytes: None,
+            disk_bytes: None,
             command: None,
             env: BTreeMap::new(),
             publish: Vec::new(),
@@ -238,8 +257,24 @@ impl CreateInstance {
             node_loss: NodeLossPolicy::default(),
             labels: BTreeMap::new(),
             project: None,
+            user_data: None,
+            ssh_keys: Vec::new(),
         }
     }
+}
+
+/// The longest time an instance may be given to end by itself: an hour.
+pub const MAX_STOP_SECONDS: u32 = 3_600;
+
+/// `POST /v1/instances/{i}/stop`.
+#[derive(Clone, Copy, PartialEq, Eq, Debug, Default, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+#[cfg_attr(feature = "openapi", derive(utoipa::ToSchema))]
+pub struct StopInstance {
+    /// Seconds that it may take to end by itself before it is killed, 0 to 3,600; 10 when absent. Said again while it is
+    /// being stopped, it can only bring the end forward.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub timeout_seconds: Option<u32>,
 }
 
 /// `PATCH /v1/instances/{i}`: only what is named changes.
@@ -247,6 +282,9 @@ impl CreateInstance {
 #[serde(deny_unknown_fields)]
 #[cfg_attr(feature = "openapi", derive(utoipa::ToSchema))]
 pub struct PatchInstance {
+    /// A new name; the host name inside follows with the next start.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub name: Option<String>,
     /// Replaces all labels.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub labels: Option<BTreeMap<String, String>>,
@@ -256,6 +294,18 @@ pub struct PatchInstance {
     /// The node loss policy.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub node_loss: Option<NodeLossPolicy>,
+    /// Another named size, in force at once; not together with the fields below.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub size: Option<Size>,
+    /// Thousandths of a core, 50 to 64,000, in force at once.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub cpu_millis: Option<u32>,
+    /// Memory limit, at least 8 MiB, in force at once.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub memory_bytes: Option<MemoryBytes>,
+    /// Disk limit of what it writes, at least 16 MiB, in force at once.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub disk_bytes: Option<MemoryBytes>,
 }
 
 /// An instance as the API shows it.
@@ -280,6 +330,8 @@ pub struct Instance {
     pub cpu_millis: u32,
     /// Memory limit.
     pub memory_bytes: MemoryBytes,
+    /// Disk limit of what it writes.
+    pub disk_bytes: MemoryBytes,
     /// The command, if not the image's own.
     pub command: Option<Vec<String>>,
     /// What is seen.

@@ -9,6 +9,7 @@ pub mod allocation;
 pub mod dev;
 pub mod event;
 pub mod file;
+pub mod first_boot;
 pub mod id;
 pub mod image;
 pub mod instance;
@@ -22,6 +23,7 @@ pub mod rack;
 #[cfg(feature = "openapi")]
 mod schema;
 pub mod size;
+pub mod snapshot;
 pub mod stats;
 pub mod stream;
 pub mod sync;
@@ -32,7 +34,8 @@ pub use alert::{Alert, AlertState, Severity};
 pub use allocation::{AllocationReport, AllocationSpec, AllocationState, ExitStatus};
 pub use event::{Event, EventKind};
 pub use file::{FileInfo, FileKind, FileRequest};
-pub use id::{AlertId, AllocationId, EventId, InstanceId, NodeId, OperationId, StreamId};
+pub use first_boot::{FirstBoot, UserData};
+pub use id::{AlertId, AllocationId, EventId, InstanceId, NodeId, OperationId, SnapshotId, StreamId};
 pub use image::{Image, ImageDigest, ImageManifest};
 pub use instance::{
     CreateInstance, Desired, Instance, InstanceKind, InstanceState, NodeLossPolicy, PatchInstance, Publish,
@@ -46,6 +49,7 @@ pub use placement::{Constraints, Filter, Placement, Score};
 pub use problem::{Code, Problem};
 pub use rack::{Quality, RackConfig, Slot, ThermalState};
 pub use size::{Arch, Size};
+pub use snapshot::{CreateSnapshot, Snapshot, SnapshotSource, SnapshotState};
 pub use stats::InstanceStats;
 pub use sync::{SyncRequest, SyncResponse};
 pub use time::Timestamp;

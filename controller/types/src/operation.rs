@@ -21,6 +21,12 @@ pub enum OperationKind {
     InstanceDelete,
     /// An instance goes to another node; done when it runs there.
     InstanceMove,
+    /// A snapshot is made; done when it is whole.
+    SnapshotCreate,
+    /// A snapshot is deleted; done when nothing of it is left.
+    SnapshotDelete,
+    /// An instance's files are put back to those of a snapshot; done when it is as it was wished before.
+    SnapshotRestore,
     /// A node is emptied; done when it has no instances.
     NodeDrain,
     /// A node's power is switched; done when confirmed.

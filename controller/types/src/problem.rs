@@ -74,6 +74,8 @@ codes! {
     UnsupportedMediaType = "unsupported_media_type", 415, "The content type is not supported";
     /// The instance could not be brought to the wished state.
     InstanceFailed = "instance_failed", 409, "The instance failed";
+    /// A snapshot could not be made or restored.
+    SnapshotFailed = "snapshot_failed", 409, "The snapshot failed";
     /// No node could ever hold it.
     TooLarge = "too_large", 422, "No node is large enough";
     /// Too many requests.

@@ -11,7 +11,7 @@ use std::collections::BTreeMap;
 
 use serde::{Deserialize, Serialize};
 
-use crate::{AllocationId, Code, ExitStatus, FileRequest, StreamId};
+use crate::{AllocationId, Code, ExitStatus, FileRequest, SnapshotId, StreamId};
 
 /// The longest message of a stream, channel byte included: 64 KiB.
 pub const MAX_MESSAGE: usize = 64 * 1024;
@@ -101,7 +101,11 @@ pub enum StreamKind {
     /// Files of a running container.
     Files(FileRequest),
     /// The writable layer as a tar archive, from the agent on channel 1.
-    ExportLayer,
+    ExportLayer {
+        /// This snapshot of it instead of what it is now.
+        #[serde(default, skip_serializing_if = "Option::is_none")]
+        snapshot: Option<SnapshotId>,
+    },
 }
 
 /// The controller asks the agent to dial `/agent/v1/streams/{id}`.

@@ -32,6 +32,7 @@ pub const FOR_TESTS: &[Need] = &[
     need("kmod", "modprobe"),
     need("cpio", "cpio"),
     need("busybox-static", "/bin/busybox"),
+    need("seccomp", "scmp_sys_resolver"),
     need("erofs-utils", "mkfs.erofs"),
     need("nftables", "nft"),
     need("iproute2", "ip"),

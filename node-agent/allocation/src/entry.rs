@@ -1,11 +1,19 @@
 //! One allocation: what is wished of it, what is seen of it, and what follows.
 
-use roost_types::allocation::AllocationDesired;
+use std::time::Duration;
+
+use roost_types::allocation::{AllocationDesired, DEFAULT_STOP_SECONDS};
 use roost_types::instance::RestartPolicy;
-use roost_types::{AllocationId, AllocationReport, AllocationSpec, AllocationState, ExitStatus, Timestamp};
+use roost_types::size::Resources;
+use roost_types::snapshot::SnapshotOutcome;
+use roost_types::{
+    AllocationId, AllocationReport, AllocationSpec, AllocationState, ExitStatus, MemoryBytes, SnapshotId, Timestamp,
+};
 
 use crate::backoff::{Backoff, STABLE_AFTER};
-use crate::work::{FirewallInstance, STOP_GRACE, Seen, SeenState, Work};
+use crate::snapshots::Snapshots;
+use crate::strain::{Counters, Gauge};
+use crate::work::{FirewallInstance, Seen, SeenState, Work};
 
 /// What is known of the container.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
@@ -24,9 +32,32 @@ enum Container {
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 enum Ongoing {
     Layer,
-    Start { epoch: u64 },
-    Stop,
+    Start {
+        epoch: u64,
+        resources: Resources,
+    },
+    Limit {
+        resources: Resources,
+    },
+    /// Asked so often, and so long is the shortest grace that was given. It is over when all have been answered.
+    Stop {
+        asked: u32,
+        grace: Duration,
+    },
     Delete,
+    Snapshot(SnapshotId),
+    DropSnapshot(SnapshotId),
+    Restore(u64),
+}
+
+impl Ongoing {
+    /// What runs goes on as before meanwhile, and ends as it would otherwise.
+    const fn leaves_it_alone(self) -> bool {
+        match self {
+            Self::Limit { .. } | Self::Snapshot(_) | Self::DropSnapshot(_) => true,
+            Self::Layer | Self::Start { .. } | Self::Stop { .. } | Self::Delete | Self::Restore(_) => false,
+        }
+    }
 }
 
 /// Why an allocation that should run is left alone.
@@ -53,14 +84,30 @@ pub(crate) struct Entry {
     /// An exit that was seen before the start it ends was answered.
     early_exit: Option<ExitStatus>,
     seeded: bool,
+    /// The limits in force; none when it was found running and nobody knows.
+    limits: Option<Resources>,
     halt: Option<Halt>,
+    gauge: Gauge,
     backoff: Backoff,
+    snapshots: Snapshots,
     /// What went wrong last, until it goes well.
     trouble: String,
     restarts: u32,
     started_at: Option<Timestamp>,
     exit: Option<ExitStatus>,
     reported: Option<AllocationReport>,
+}
+
+/// What came of work that ended well.
+pub(crate) enum Done {
+    /// Nothing but the change itself.
+    Plainly,
+    /// The first process was executed then.
+    Started(Timestamp),
+    /// A snapshot has so many bytes.
+    Kept(MemoryBytes),
+    /// The layer came with these snapshots.
+    Filled(Vec<(SnapshotId, MemoryBytes)>),
 }
 
 /// What the rest of the node offers an allocation.
@@ -83,8 +130,11 @@ impl Entry {
             ongoing: None,
             early_exit: None,
             seeded: false,
+            limits: None,
             halt: None,
+            gauge: Gauge::default(),
             backoff: Backoff::default(),
+            snapshots: Snapshots::default(),
             trouble: String::new(),
             restarts: 0,
             started_at: None,
@@ -122,7 +172,12 @@ impl Entry {
     }
 
     pub(crate) fn waits_until(&self, now: Timestamp) -> Option<Timestamp> {
-        self.backoff.waits_until(now)
+        self.backoff.waits_until(now).into_iter().chain(self.snapshots.waits_until(now)).min()
+    }
+
+    /// Work under way that changes what runs, or the files below it.
+    fn changing(&self) -> Option<Ongoing> {
+        self.ongoing.filter(|ongoing| !ongoing.leaves_it_alone())
     }
 
     /// A spec of the newest desired set. A new wish to run, or a new epoch, forgives what failed before.
@@ -131,6 +186,7 @@ impl Entry {
         let before = (self.desired(), self.spec.as_ref().map(|s| s.epoch));
         let after = (spec.desired, Some(spec.epoch));
         self.dropped = false;
+        self.snapshots.wish(&spec);
         self.spec = Some(spec);
         if before != after {
             self.halt = None;
@@ -158,25 +214,59 @@ impl Entry {
 
     /// The next piece of work, if one is due.
     pub(crate) fn next_work(&self, ready: &Ready, now: Timestamp) -> Option<Work> {
-        if self.ongoing.is_some() || !self.backoff.is_due(now) {
+        if let Some(Ongoing::Stop { grace, .. }) = self.ongoing {
+            return (self.grace() < grace).then_some(Work::Stop { id: self.id, grace: self.grace() });
+        }
+        if self.ongoing.is_some() {
+            return None;
+        }
+        if let Some(work) = self.snapshot_work(now) {
+            return Some(work);
+        }
+        if !self.backoff.is_due(now) {
             return None;
         }
         match self.desired() {
             AllocationDesired::Deleted => (!self.gone).then_some(Work::Delete { id: self.id }),
-            AllocationDesired::Stopped => self.stop_if_running(),
+            AllocationDesired::Stopped => self.stop_if_running().or_else(|| self.restore_if_wished()),
             AllocationDesired::Running => self.work_towards_running(ready),
         }
     }
 
+    /// Before anything else, so that a snapshot holds the files as they were when it was asked for.
+    fn snapshot_work(&self, now: Timestamp) -> Option<Work> {
+        let spec = self.spec.as_ref().filter(|_| self.desired() != AllocationDesired::Deleted)?;
+        // Where nothing was made and nothing will be, the shell finds that out and says so.
+        let has_files = self.container != Container::Absent || !self.wants_to_run();
+        self.snapshots.next_work(self.id, spec, has_files, now)
+    }
+
+    fn restore_if_wished(&self) -> Option<Work> {
+        let wish = self.snapshots.restore_due(self.spec.as_ref()?)?;
+        Some(Work::Restore { id: self.id, wish })
+    }
+
     fn stop_if_running(&self) -> Option<Work> {
         let running = matches!(self.container, Container::Running { .. });
-        running.then_some(Work::Stop { id: self.id, grace: STOP_GRACE })
+        running.then_some(Work::Stop { id: self.id, grace: self.grace() })
+    }
+
+    /// How long it may take to end now.
+    fn grace(&self) -> Duration {
+        let seconds = self.spec.as_ref().and_then(|spec| spec.stop_seconds).unwrap_or(DEFAULT_STOP_SECONDS);
+        match self.desired() {
+            AllocationDesired::Deleted => Duration::ZERO,
+            AllocationDesired::Running | AllocationDesired::Stopped => Duration::from_secs(seconds.into()),
+        }
     }
 
     fn work_towards_running(&self, ready: &Ready) -> Option<Work> {
         let spec = self.spec.as_ref()?;
         match self.container {
-            Container::Running { epoch, .. } if epoch == spec.epoch => None,
+            Container::Running { epoch, .. } if epoch == spec.epoch => {
+                let (id, resources) = (self.id, spec.resources);
+                (self.limits != Some(resources)).then_some(Work::Limit { id, resources })
+            }
             Container::Running { .. } => self.stop_if_running(),
             Container::Absent | Container::Exited if self.halt.is_some() || !ready.image => None,
             Container::Absent if spec.seed_from.is_some() && !self.seeded => {
@@ -191,33 +281,70 @@ impl Entry {
     pub(crate) fn begin(&mut self, work: &Work) {
         self.ongoing = match work {
             Work::FetchLayer(_) => Some(Ongoing::Layer),
-            Work::Start(spec) => Some(Ongoing::Start { epoch: spec.epoch }),
-            Work::Stop { .. } => Some(Ongoing::Stop),
+            Work::Start(spec) => Some(Ongoing::Start { epoch: spec.epoch, resources: spec.resources }),
+            Work::Limit { id: _, resources } => Some(Ongoing::Limit { resources: *resources }),
+            Work::Stop { grace, .. } => {
+                let asked = if let Some(Ongoing::Stop { asked, .. }) = self.ongoing { asked + 1 } else { 1 };
+                Some(Ongoing::Stop { asked, grace: *grace })
+            }
             Work::Delete { .. } => Some(Ongoing::Delete),
+            Work::Snapshot { snapshot, .. } => Some(Ongoing::Snapshot(*snapshot)),
+            Work::DropSnapshot { snapshot, .. } => Some(Ongoing::DropSnapshot(*snapshot)),
+            Work::Restore { wish, .. } => Some(Ongoing::Restore(wish.number)),
             Work::EnsureNetwork(_) | Work::ApplyFirewall(_) | Work::FetchImage(_) => None,
         };
     }
 
     /// The work under way ended well.
-    pub(crate) fn finish(&mut self, started: Option<Timestamp>, now: Timestamp) {
+    pub(crate) fn finish(&mut self, done: Done, now: Timestamp) {
         let Some(ongoing) = self.ongoing.take() else { return };
-        self.trouble.clear();
+        if self.ended_meanwhile(ongoing) {
+            return;
+        }
+        if !ongoing.leaves_it_alone() {
+            self.trouble.clear();
+        }
         match ongoing {
             Ongoing::Layer => {
                 self.seeded = true;
                 self.backoff.reset();
+                if let Done::Filled(snapshots) = done {
+                    self.snapshots.seen(&snapshots);
+                }
             }
-            Ongoing::Start { epoch } => self.started(epoch, started.unwrap_or(now), now),
-            Ongoing::Stop => {
+            Ongoing::Start { epoch, resources } => {
+                let at = if let Done::Started(at) = done { at } else { now };
+                self.limits = Some(resources);
+                self.started(epoch, at, now);
+            }
+            Ongoing::Limit { resources } => {
+                self.trouble.clear();
+                self.limits = Some(resources);
+                self.backoff.reset();
+            }
+            Ongoing::Snapshot(id) => {
+                let bytes = if let Done::Kept(bytes) = done { bytes } else { MemoryBytes(0) };
+                self.snapshots.made(id, SnapshotOutcome::Held(bytes));
+            }
+            Ongoing::DropSnapshot(id) => self.snapshots.dropped(id),
+            Ongoing::Restore(number) => self.snapshots.restored(number, None),
+            Ongoing::Stop { asked, grace } => {
                 self.container = Container::Exited;
                 self.backoff.reset();
+                self.ongoing = (asked > 1).then_some(Ongoing::Stop { asked: asked - 1, grace });
             }
             Ongoing::Delete => {
                 self.container = Container::Absent;
+                self.snapshots.clear();
                 self.seeded = false;
                 self.gone = self.desired() == AllocationDesired::Deleted;
             }
         }
+    }
+
+    /// New limits for a container that has ended by itself: what follows from its end stands.
+    fn ended_meanwhile(&self, ongoing: Ongoing) -> bool {
+        matches!(ongoing, Ongoing::Limit { .. }) && !matches!(self.container, Container::Running { .. })
     }
 
     fn started(&mut self, epoch: u64, at: Timestamp, now: Timestamp) {
@@ -225,6 +352,7 @@ impl Entry {
             self.restarts = self.restarts.saturating_add(1);
         }
         self.container = Container::Running { epoch, started_at: at };
+        self.gauge = Gauge::default();
         self.started_at = Some(at);
         if let Some(exit) = self.early_exit.take() {
             self.exited(exit, now);
@@ -234,10 +362,19 @@ impl Entry {
     /// The work under way failed.
     pub(crate) fn fail(&mut self, reason: String, possible: bool, now: Timestamp) {
         let Some(ongoing) = self.ongoing.take() else { return };
+        if self.ended_meanwhile(ongoing) {
+            return;
+        }
         self.early_exit = None;
         match ongoing {
             Ongoing::Start { .. } if !possible => self.halt = Some(Halt::Failed(reason)),
-            Ongoing::Layer | Ongoing::Start { .. } | Ongoing::Stop | Ongoing::Delete => {
+            Ongoing::Snapshot(id) => self.snapshots.made(id, SnapshotOutcome::Failed(reason)),
+            Ongoing::DropSnapshot(_) => self.snapshots.drop_failed(now),
+            Ongoing::Restore(number) => self.snapshots.restored(number, Some(reason)),
+            Ongoing::Stop { asked: asked @ 2.., grace } => {
+                self.ongoing = Some(Ongoing::Stop { asked: asked - 1, grace })
+            }
+            Ongoing::Layer | Ongoing::Start { .. } | Ongoing::Limit { .. } | Ongoing::Stop { .. } | Ongoing::Delete => {
                 self.backoff.fail(now);
                 self.trouble = reason;
             }
@@ -250,7 +387,7 @@ impl Entry {
             Container::Running { started_at, .. } if exit.at >= started_at => {
                 self.container = Container::Exited;
                 self.exit = Some(exit);
-                if self.ongoing.is_none() {
+                if self.changing().is_none() {
                     self.ended_by_itself(exit, now);
                 }
             }
@@ -284,6 +421,7 @@ impl Entry {
         if self.ongoing.is_some() || self.gone {
             return;
         }
+        self.snapshots.seen(&seen.snapshots);
         match seen.state {
             SeenState::Running { epoch, started_at } => {
                 self.container = Container::Running { epoch, started_at };
@@ -300,6 +438,17 @@ impl Entry {
         }
     }
 
+    /// Counters of the running container were read.
+    pub(crate) fn counted(&mut self, counters: Counters, now: Timestamp) {
+        if self.is_running() {
+            self.gauge.read(counters, now);
+        }
+    }
+
+    pub(crate) fn is_running(&self) -> bool {
+        matches!(self.container, Container::Running { .. })
+    }
+
     /// No container of it is there.
     pub(crate) fn unseen(&mut self) {
         if self.ongoing.is_none() {
@@ -311,7 +460,7 @@ impl Entry {
     pub(crate) fn firewall(&self) -> Option<FirewallInstance> {
         let spec = self.spec.as_ref()?;
         let publish = if self.wants_to_run() { spec.publish.clone() } else { Vec::new() };
-        let present = matches!(self.container, Container::Running { .. }) || self.ongoing.is_some();
+        let present = matches!(self.container, Container::Running { .. }) || self.changing().is_some();
         (present || self.wants_to_run()).then_some(FirewallInstance { id: self.id, address: spec.address, publish })
     }
 
@@ -336,6 +485,9 @@ impl Entry {
             restarts: self.restarts,
             started_at: self.started_at,
             exit: self.exit,
+            strain: self.gauge.strain(),
+            snapshots: self.snapshots.report(),
+            restore: self.snapshots.restore_report(spec),
         })
     }
 
@@ -343,7 +495,9 @@ impl Entry {
         let running = matches!(self.container, Container::Running { .. });
         match spec.desired {
             AllocationDesired::Deleted => (AllocationState::Stopping, self.trouble.clone()),
-            AllocationDesired::Stopped if running || self.ongoing.is_some() => {
+            AllocationDesired::Stopped
+                if running || self.changing().is_some() || self.snapshots.restore_due(spec).is_some() =>
+            {
                 (AllocationState::Stopping, self.trouble.clone())
             }
             AllocationDesired::Stopped => (AllocationState::Stopped, String::new()),
@@ -353,24 +507,27 @@ impl Entry {
 
     fn state_towards_running(&self, spec: &AllocationSpec, ready: &Ready) -> (AllocationState, String) {
         let trouble = if self.trouble.is_empty() { &ready.trouble } else { &self.trouble };
-        match (&self.halt, self.container, self.ongoing) {
-            (_, _, Some(Ongoing::Stop | Ongoing::Delete)) => (AllocationState::Stopping, self.trouble.clone()),
+        match (&self.halt, self.container, self.changing()) {
+            (_, _, Some(Ongoing::Stop { .. } | Ongoing::Delete | Ongoing::Restore(_))) => {
+                (AllocationState::Stopping, self.trouble.clone())
+            }
             (Some(Halt::Completed), ..) => (AllocationState::Stopped, "exited with code 0".to_owned()),
             (Some(Halt::Failed(reason)), ..) => (AllocationState::Failed, reason.clone()),
             (None, Container::Running { epoch, .. }, _) if epoch != spec.epoch => {
                 (AllocationState::Stopping, self.trouble.clone())
             }
-            (None, Container::Running { .. }, _) if ready.ports => (AllocationState::Running, String::new()),
+            // What goes wrong with a running container is that its new limits are not in force yet.
+            (None, Container::Running { .. }, _) if ready.ports => (AllocationState::Running, self.trouble.clone()),
             (None, Container::Running { .. }, _) => (AllocationState::Starting, ready.trouble.clone()),
             (None, _, Some(Ongoing::Start { .. })) => (AllocationState::Starting, trouble.clone()),
             (None, _, Some(Ongoing::Layer)) => (AllocationState::Preparing, trouble.clone()),
-            (None, Container::Absent, None) if spec.seed_from.is_some() && !self.seeded => {
+            (None, Container::Absent, _) if spec.seed_from.is_some() && !self.seeded => {
                 (AllocationState::Preparing, trouble.clone())
             }
-            (None, Container::Absent | Container::Exited, None) if !ready.image => {
+            (None, Container::Absent | Container::Exited, _) if !ready.image => {
                 (AllocationState::Preparing, trouble.clone())
             }
-            (None, Container::Absent | Container::Exited, None) => (AllocationState::Starting, trouble.clone()),
+            (None, Container::Absent | Container::Exited, _) => (AllocationState::Starting, trouble.clone()),
         }
     }
 }

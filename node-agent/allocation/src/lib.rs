@@ -23,6 +23,8 @@
 //!   from anywhere, absent from the desired set or wish `deleted`:  delete ──▶ gone (no state; listed once as gone)
 //! ```
 //!
+//! Snapshots are made and deleted beside all this, without a change of state; a restore is part of `stopping`.
+//!
 //! A desired set of an older generation is ignored. A completion that answers no work under way, an exit that is older
 //! than the current start, and anything said twice change nothing.
 //!
@@ -31,10 +33,13 @@
 mod backoff;
 mod entry;
 mod machine;
+mod snapshots;
+mod strain;
 #[cfg(test)]
 mod tests;
 mod work;
 
 pub use backoff::{BACKOFF_FIRST, BACKOFF_LONGEST, STABLE_AFTER};
 pub use machine::{Changes, Machine, Plan};
-pub use work::{Action, FirewallInstance, FirewallPlan, Observation, Outcome, STOP_GRACE, Seen, SeenState, Work};
+pub use strain::Counters;
+pub use work::{Action, FirewallInstance, FirewallPlan, Observation, Outcome, Seen, SeenState, Work};

@@ -6,7 +6,7 @@ use roost_types::sync::{DesiredSet, NodeNetwork};
 use roost_types::{AllocationId, AllocationReport, AllocationSpec, ImageDigest, Timestamp};
 
 use crate::backoff::Backoff;
-use crate::entry::{Entry, Ready};
+use crate::entry::{Done, Entry, Ready};
 use crate::work::{Action, FirewallPlan, Observation, Outcome, Seen, Work};
 
 /// What to do now, and when to ask again if nothing happens.
@@ -119,6 +119,11 @@ impl Machine {
         self.network.as_ref()
     }
 
+    /// Allocations whose container runs.
+    pub fn running(&self) -> impl Iterator<Item = AllocationId> + '_ {
+        self.entries.iter().filter(|(_, entry)| entry.is_running()).map(|(id, _)| *id)
+    }
+
     /// No work is under way.
     #[must_use]
     pub fn is_quiet(&self) -> bool {
@@ -158,6 +163,11 @@ impl Machine {
                     entry.exited(exit, now);
                 }
             }
+            Observation::Counted { id, counters } => {
+                if let Some(entry) = self.entries.get_mut(&id) {
+                    entry.counted(counters, now);
+                }
+            }
             Observation::Listed(containers) => self.listed(&containers, now),
             Observation::ImagesHeld(held) => {
                 for (digest, image) in &mut self.images {
@@ -187,7 +197,7 @@ impl Machine {
     fn complete(&mut self, op: u64, outcome: Outcome, now: Timestamp) {
         let Some(target) = self.ops.remove(&op) else { return };
         let (failure, possible) = match &outcome {
-            Outcome::Done | Outcome::Started(_) => (None, true),
+            Outcome::Done | Outcome::Started(_) | Outcome::Kept(_) | Outcome::Filled(_) => (None, true),
             Outcome::Failed(reason) => (Some(reason.clone()), true),
             Outcome::Impossible(reason) => (Some(reason.clone()), false),
         };
@@ -197,10 +207,12 @@ impl Machine {
             Target::Image(digest) => self.image_completed(&digest, failure, now),
             Target::Allocation(id) => {
                 let Some(entry) = self.entries.get_mut(&id) else { return };
-                match (failure, outcome) {
-                    (Some(reason), _) => entry.fail(reason, possible, now),
-                    (None, Outcome::Started(at)) => entry.finish(Some(at), now),
-                    (None, Outcome::Done | Outcome::Failed(_) | Outcome::Impossible(_)) => entry.finish(None, now),
+                match outcome {
+                    Outcome::Failed(reason) | Outcome::Impossible(reason) => entry.fail(reason, possible, now),
+                    Outcome::Done => entry.finish(Done::Plainly, now),
+                    Outcome::Started(at) => entry.finish(Done::Started(at), now),
+                    Outcome::Kept(bytes) => entry.finish(Done::Kept(bytes), now),
+                    Outcome::Filled(snapshots) => entry.finish(Done::Filled(snapshots), now),
                 }
                 self.note_gone(id);
             }
@@ -349,8 +361,8 @@ impl Machine {
 const fn rank(work: &Work) -> u8 {
     match work {
         Work::Stop { .. } | Work::Delete { .. } => 0,
-        Work::EnsureNetwork(_) => 1,
-        Work::Start(_) => 2,
+        Work::Snapshot { .. } | Work::DropSnapshot { .. } | Work::Restore { .. } | Work::EnsureNetwork(_) => 1,
+        Work::Start(_) | Work::Limit { .. } => 2,
         Work::ApplyFirewall(_) => 3,
         Work::FetchImage(_) | Work::FetchLayer(_) => 4,
     }

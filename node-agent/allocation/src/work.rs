@@ -4,11 +4,12 @@ use std::net::Ipv4Addr;
 use std::time::Duration;
 
 use roost_types::instance::Publish;
+use roost_types::size::Resources;
+use roost_types::snapshot::RestoreWish;
 use roost_types::sync::NodeNetwork;
-use roost_types::{AllocationId, AllocationSpec, ExitStatus, ImageDigest, Timestamp};
+use roost_types::{AllocationId, AllocationSpec, ExitStatus, ImageDigest, MemoryBytes, SnapshotId, Timestamp};
 
-/// How long a container is given to end by itself before it is killed.
-pub const STOP_GRACE: Duration = Duration::from_secs(10);
+use crate::strain::Counters;
 
 /// One piece of work, to be answered once by [`Observation::Completed`] with the same `op`.
 #[derive(Clone, PartialEq, Eq, Debug)]
@@ -32,12 +33,40 @@ pub enum Work {
     FetchLayer(Box<AllocationSpec>),
     /// Start the container of this spec.
     Start(Box<AllocationSpec>),
+    /// Put other limits in force on a running container.
+    Limit {
+        /// Whose.
+        id: AllocationId,
+        /// The limits.
+        resources: Resources,
+    },
     /// End the container's processes; its layer stays.
     Stop {
         /// Whose.
         id: AllocationId,
         /// How long it may take to end by itself.
         grace: Duration,
+    },
+    /// Keep the files as they are now; what runs is paused meanwhile.
+    Snapshot {
+        /// Of which allocation.
+        id: AllocationId,
+        /// The snapshot's id.
+        snapshot: SnapshotId,
+    },
+    /// Delete a snapshot.
+    DropSnapshot {
+        /// Of which allocation.
+        id: AllocationId,
+        /// Which.
+        snapshot: SnapshotId,
+    },
+    /// Put the files back to those of a snapshot; nothing runs.
+    Restore {
+        /// Of which allocation.
+        id: AllocationId,
+        /// To what; doing the same number again changes nothing.
+        wish: RestoreWish,
     },
     /// Leave no trace.
     Delete {
@@ -73,6 +102,10 @@ pub enum Outcome {
     Done,
     /// Started: its first process was executed then.
     Started(Timestamp),
+    /// A snapshot was made, with so many bytes of file contents.
+    Kept(MemoryBytes),
+    /// A layer was filled, and these snapshots came with it.
+    Filled(Vec<(SnapshotId, MemoryBytes)>),
     /// Not done; to be tried again after a pause.
     Failed(String),
     /// Not done, and trying again would not help.
@@ -98,6 +131,13 @@ pub enum Observation {
     },
     /// Every container there is. Must not be older than the last action or completion.
     Listed(Vec<Seen>),
+    /// Counters of a running container.
+    Counted {
+        /// Whose.
+        id: AllocationId,
+        /// What they say.
+        counters: Counters,
+    },
     /// Images in the store, complete and verified.
     ImagesHeld(Vec<ImageDigest>),
 }
@@ -109,6 +149,8 @@ pub struct Seen {
     pub id: AllocationId,
     /// Its state.
     pub state: SeenState,
+    /// Snapshots that are whole, and their bytes of file contents.
+    pub snapshots: Vec<(SnapshotId, MemoryBytes)>,
 }
 
 /// State of a container that is there.

@@ -16,6 +16,7 @@ use hyper::body::Incoming;
 use hyper::service::service_fn;
 use hyper::{Request, Response};
 use hyper_util::rt::TokioIo;
+use roost_types::size::Resources;
 use roost_types::stream::Resize;
 use roost_types::sync::{NodeNetwork, SyncRequest, SyncResponse};
 use roost_types::{
@@ -80,6 +81,14 @@ impl Runtime for Memory {
         Ok(Started { pid: 1, at })
     }
 
+    async fn limit(&self, _: AllocationId, _: &Resources) -> Result<(), RuntimeError> {
+        Ok(())
+    }
+
+    fn counters(&self, _: AllocationId) -> Option<roost_allocation::Counters> {
+        None
+    }
+
     async fn stop(&self, id: AllocationId, _: Duration) -> Result<(), RuntimeError> {
         self.end(id, 143);
         Ok(())
@@ -87,6 +96,14 @@ impl Runtime for Memory {
 
     async fn delete(&self, id: AllocationId) -> Result<(), RuntimeError> {
         self.containers.lock().unwrap().remove(&id);
+        Ok(())
+    }
+
+    async fn freeze(&self, _: AllocationId) -> Result<(), RuntimeError> {
+        Ok(())
+    }
+
+    async fn thaw(&self, _: AllocationId) -> Result<(), RuntimeError> {
         Ok(())
     }
 

@@ -10,11 +10,17 @@ use std::os::fd::OwnedFd;
 use std::path::Path;
 use std::time::Duration;
 
+use roost_allocation::Counters;
+use roost_types::size::Resources;
 use roost_types::stream::Resize;
 use roost_types::sync::NodeNetwork;
 use roost_types::{AllocationId, AllocationSpec, ExitStatus, FileRequest, InstanceStats, Timestamp};
 use serde::{Deserialize, Serialize};
 use tokio::sync::mpsc;
+
+/// Beside an allocation's layer: what is written into the container before its first start, as JSON of a
+/// [`roost_types::FirstBoot`]. Must be there when a spec with `first_boot` is started for the first time.
+pub const FIRST_BOOT_FILE: &str = "first-boot.json";
 
 /// What a runtime says of one container.
 #[derive(Clone, PartialEq, Eq, Debug, Serialize, Deserialize)]
@@ -118,6 +124,9 @@ pub enum RuntimeError {
     /// The container does not run.
     #[error("the container does not run")]
     NotRunning,
+    /// The container was not paused all the time.
+    #[error("the container ran meanwhile")]
+    NotFrozen,
     /// The command cannot be executed: the shell's 126 (not executable) or 127 (not found).
     #[error("{message}")]
     Command {
@@ -157,12 +166,22 @@ pub trait Runtime: Send + Sync + 'static {
         network: &NodeNetwork,
     ) -> impl Future<Output = Result<Started, RuntimeError>> + Send;
 
+    /// Puts other limits in force on a running container, all or none of its memory's.
+    fn limit(&self, id: AllocationId, resources: &Resources) -> impl Future<Output = Result<(), RuntimeError>> + Send;
+
     /// Asks the first process to end, kills it after `grace`, and returns when nothing of the container runs. The
     /// writable layer stays.
     fn stop(&self, id: AllocationId, grace: Duration) -> impl Future<Output = Result<(), RuntimeError>> + Send;
 
     /// Kills what runs and removes every trace: processes, cgroups, network, mounts, writable layer, logs.
     fn delete(&self, id: AllocationId) -> impl Future<Output = Result<(), RuntimeError>> + Send;
+
+    /// Pauses every process of a running container; returns when none of them runs any more. It goes on when it is
+    /// thawed, stopped or deleted, or when the agent dies.
+    fn freeze(&self, id: AllocationId) -> impl Future<Output = Result<(), RuntimeError>> + Send;
+
+    /// Lets a paused container go on. `NotFrozen` when it has gone on already.
+    fn thaw(&self, id: AllocationId) -> impl Future<Output = Result<(), RuntimeError>> + Send;
 
     /// Runs a process in a running container.
     fn exec(&self, id: AllocationId, plan: &ExecPlan)
@@ -194,6 +213,9 @@ pub trait Runtime: Send + Sync + 'static {
 
     /// What the container uses now.
     fn stats(&self, id: AllocationId) -> impl Future<Output = Result<InstanceStats, RuntimeError>> + Send;
+
+    /// What a running container's groups count; none when it does not run.
+    fn counters(&self, id: AllocationId) -> Option<Counters>;
 
     /// The next thing that happened. Events of the time before the agent started are in `list`.
     fn next_event(&self) -> impl Future<Output = RuntimeEvent> + Send;

@@ -41,11 +41,27 @@ impl Runtime for Processes {
         Err(RuntimeError::NotRunning)
     }
 
+    async fn limit(&self, _: AllocationId, _: &roost_types::size::Resources) -> Result<(), RuntimeError> {
+        Ok(())
+    }
+
+    fn counters(&self, _: AllocationId) -> Option<roost_allocation::Counters> {
+        None
+    }
+
     async fn stop(&self, _: AllocationId, _: Duration) -> Result<(), RuntimeError> {
         Ok(())
     }
 
     async fn delete(&self, _: AllocationId) -> Result<(), RuntimeError> {
+        Ok(())
+    }
+
+    async fn freeze(&self, _: AllocationId) -> Result<(), RuntimeError> {
+        Ok(())
+    }
+
+    async fn thaw(&self, _: AllocationId) -> Result<(), RuntimeError> {
         Ok(())
     }
 
@@ -281,11 +297,12 @@ async fn logs_come_on_their_channels() {
 async fn a_layer_travels_in_bounded_messages() {
     let (from, to) = (Scratch::new("stream-from"), Scratch::new("stream-to"));
     std::fs::write(from.path().join("data"), vec![9; 300_000]).unwrap();
-    let (seen, end) = collect(&mut dialled(StreamKind::ExportLayer, from.path()).await).await;
+    let (seen, end) = collect(&mut dialled(StreamKind::ExportLayer { snapshot: None }, from.path()).await).await;
     assert_eq!(end, StreamEnd::default());
     crate::layers::import(to.path(), seen[&channel::STDOUT].as_slice(), 300_000).unwrap();
     assert_eq!(std::fs::read(to.path().join("data")).unwrap(), vec![9; 300_000]);
 
-    let (_, end) = collect(&mut dialled(StreamKind::ExportLayer, Path::new("/nonexistent")).await).await;
+    let (_, end) =
+        collect(&mut dialled(StreamKind::ExportLayer { snapshot: None }, Path::new("/nonexistent")).await).await;
     assert!(end.error.unwrap().contains("/nonexistent"));
 }

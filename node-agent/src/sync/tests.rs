@@ -205,7 +205,7 @@ async fn a_controller_that_forgot_asks_for_everything_and_a_stream_is_dialled_on
     let stream = roost_types::stream::StreamRequest {
         id: roost_types::StreamId::mint(1, [1; 10]),
         allocation: allocation(1),
-        kind: roost_types::stream::StreamKind::ExportLayer,
+        kind: roost_types::stream::StreamKind::ExportLayer { snapshot: None },
     };
     let twice = SyncResponse { streams: vec![stream.clone()], want_full: true, ..nothing() };
     rig.script.answers.lock().unwrap().extend([twice.clone(), twice]);

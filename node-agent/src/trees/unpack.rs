@@ -17,11 +17,12 @@ use super::{MAX_DEPTH, MAX_ENTRIES, OPAQUE, Owner, PAX_XATTR, Rules, TreeError, 
 /// How often a look-up that a rename disturbed is tried again.
 const LOOKUPS: u32 = 100;
 
-/// Unpacks `archive` below `root`, a directory; at most `max_bytes` of file contents.
+/// Unpacks `archive` below `root`, a directory; at most `max_bytes` of file contents. Returns how many bytes of
+/// them there were.
 ///
 /// # Errors
 /// The entry that cannot be made, or what is wrong with the archive.
-pub fn unpack<R: Read>(root: OwnedFd, archive: R, max_bytes: u64, rules: Rules) -> Result<(), TreeError> {
+pub fn unpack<R: Read>(root: OwnedFd, archive: R, max_bytes: u64, rules: Rules) -> Result<u64, TreeError> {
     let mut unpack = Unpack { root, rules, entries: 0, bytes_left: max_bytes };
     let mut archive = Archive::new(Tail { inner: archive, zeros: 0 });
     for entry in archive.entries().map_err(TreeError::Archive)? {
@@ -30,7 +31,7 @@ pub fn unpack<R: Read>(root: OwnedFd, archive: R, max_bytes: u64, rules: Rules) 
     }
     let mut tail = archive.into_inner();
     io::copy(&mut tail, &mut io::sink()).map_err(TreeError::Archive)?;
-    if tail.zeros >= 1024 { Ok(()) } else { Err(TreeError::Incomplete) }
+    if tail.zeros >= 1024 { Ok(max_bytes - unpack.bytes_left) } else { Err(TreeError::Incomplete) }
 }
 
 /// Counts the zero bytes at the end: a complete archive ends with 1,024 of them.

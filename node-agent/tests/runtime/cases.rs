@@ -8,15 +8,20 @@ use std::time::{Duration, Instant};
 
 use roost_agent::runtime::linux::LinuxRuntime;
 use roost_agent::runtime::{ContainerState, ExecControl, ExecPlan, Runtime, RuntimeError};
-use roost_types::AllocationId;
+use roost_types::size::Resources;
 use roost_types::stream::Resize;
+use roost_types::{AllocationId, MemoryBytes};
 
+use crate::escapes::*;
+use crate::probe::{a_system_may_do_what_its_golden_file_says, an_app_may_do_what_its_golden_file_says};
 use crate::rig::{Rig, loop_count};
 
 cases![
     a_container_starts_runs_execs_logs_stops_and_is_deleted,
     every_namespace_is_its_own_and_its_ids_are_in_its_range,
     memory_and_pids_limits_are_in_force,
+    limits_change_while_a_container_runs,
+    the_disk_ends_where_the_size_says_where_the_kernel_can,
     a_fork_bomb_is_contained,
     being_killed_for_memory_is_reported,
     exit_codes_come_through,
@@ -30,6 +35,19 @@ cases![
     containers_reach_each_other_and_their_gateway,
     writes_survive_a_restart_and_belong_to_the_containers_root,
     what_is_dangerous_is_out_of_reach,
+    an_app_may_do_what_its_golden_file_says,
+    a_system_may_do_what_its_golden_file_says,
+    the_programs_that_start_containers_cannot_be_overwritten,
+    no_descriptor_and_no_working_directory_leads_out,
+    what_is_hidden_is_hidden_by_the_real_null_device,
+    an_image_cannot_bend_the_places_that_are_mounted_on,
+    written_files_stay_inside_the_root,
+    a_container_cannot_bend_its_next_start,
+    no_capability_is_inherited,
+    nobody_of_the_board_can_enter_a_containers_directories,
+    no_control_socket_can_be_reached,
+    a_system_container_cannot_change_the_boards_hierarchies,
+    a_containers_output_is_no_file_it_can_change,
     a_new_agent_finds_what_runs_and_loses_no_line,
     a_killed_keeper_is_replaced_and_adopts,
     an_exit_without_a_keeper_is_noticed_by_the_next,
@@ -78,6 +96,54 @@ async fn memory_and_pids_limits_are_in_force(rig: &Rig) {
     assert_eq!(rig.cgroup_file("pids", spec.id, "pids.max"), "64");
     let tasks = rig.cgroup_file("memory", spec.id, "cgroup.procs");
     assert_eq!(tasks.lines().count(), 2, "init and the command are in the group: {tasks}");
+}
+
+async fn limits_change_while_a_container_runs(rig: &Rig) {
+    let spec =
+        rig.spec(&["sh", "-c", "dd if=/dev/zero of=/dev/shm/x bs=1M count=24 2>/dev/null; echo full; exec sleep 1000"]);
+    let pid = rig.start(&spec).await;
+    rig.wait_for_log(spec.id, "full").await;
+    let unified = Path::new("/sys/fs/cgroup/cgroup.controllers").exists();
+    let limit = |name: &str, old: &str| if unified { name.to_owned() } else { old.to_owned() };
+    let memory = || rig.cgroup_file("memory", spec.id, &limit("memory.max", "memory.limit_in_bytes"));
+    let more = Resources { memory_bytes: MemoryBytes::mib(256), pids: 99, cpu_millis: 1000, ..spec.resources };
+    rig.runtime.limit(spec.id, &more).await.expect("more");
+    assert_eq!(memory(), (256 << 20).to_string());
+    assert_eq!(rig.cgroup_file("pids", spec.id, "pids.max"), "99");
+    let less = Resources { memory_bytes: MemoryBytes::mib(32), ..spec.resources };
+    rig.runtime.limit(spec.id, &less).await.expect("less");
+    assert_eq!(memory(), (32 << 20).to_string());
+    let too_little = Resources { memory_bytes: MemoryBytes::mib(8), ..spec.resources };
+    let error = rig.runtime.limit(spec.id, &too_little).await.expect_err("24 MiB are in use");
+    assert!(error.to_string().contains("more than the 8 MiB"), "{error}");
+    assert_eq!(memory(), (32 << 20).to_string(), "the old limit stays");
+    assert!(Path::new(&format!("/proc/{pid}")).exists(), "and nothing was killed");
+}
+
+async fn the_disk_ends_where_the_size_says_where_the_kernel_can(rig: &Rig) {
+    let features = roost_agent::runtime::linux::probe(&rig.config.state_dir);
+    let feature = features.iter().find(|feature| feature.name == "disk_limit").expect("a feature");
+    if !feature.supported {
+        assert!(feature.advice.contains("prjquota"), "{}", feature.advice);
+        return;
+    }
+    let mut spec = rig.spec(&["sleep", "1000"]);
+    spec.resources.disk_bytes = MemoryBytes::mib(16);
+    rig.start(&spec).await;
+    let fill = |mib: u32| format!("dd if=/dev/zero of=/root/x bs=1M count={mib} 2>&1; rm /root/x");
+    let (text, _) = rig.exec(spec.id, &["sh", "-c", &fill(12)]).await;
+    assert!(!text.contains("No space") && !text.contains("quota"), "{text}");
+    let (text, _) = rig.exec(spec.id, &["sh", "-c", &fill(20)]).await;
+    assert!(text.contains("No space") || text.contains("quota"), "{text}");
+    let more = Resources { disk_bytes: MemoryBytes::mib(32), ..spec.resources };
+    rig.runtime.limit(spec.id, &more).await.expect("a larger disk");
+    let (text, _) = rig.exec(spec.id, &["sh", "-c", &fill(20)]).await;
+    assert!(!text.contains("No space") && !text.contains("quota"), "{text}");
+    // Nothing of it counts for another container.
+    let other = rig.spec(&["sleep", "1000"]);
+    rig.start(&other).await;
+    let (text, _) = rig.exec(other.id, &["sh", "-c", &fill(40)]).await;
+    assert!(!text.contains("No space") && !text.contains("quota"), "{text}");
 }
 
 async fn a_fork_bomb_is_contained(rig: &Rig) {

@@ -13,7 +13,10 @@ macro_rules! cases {
 
 mod cases;
 mod console;
+mod escapes;
 mod files;
+mod pauses;
+mod probe;
 mod rig;
 
 use std::process::ExitCode;
@@ -54,5 +57,5 @@ fn main() -> ExitCode {
 }
 
 fn all() -> impl Iterator<Item = &'static (&'static str, rig::Case)> {
-    cases::ALL.iter().chain(files::ALL).chain(console::ALL)
+    cases::ALL.iter().chain(files::ALL).chain(console::ALL).chain(pauses::ALL)
 }

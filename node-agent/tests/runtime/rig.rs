@@ -12,7 +12,7 @@ use std::sync::atomic::{AtomicU32, Ordering};
 use std::time::Duration;
 
 use roost_agent::runtime::linux::{LinuxConfig, LinuxRuntime, veth_name};
-use roost_agent::runtime::{ExecPlan, Runtime};
+use roost_agent::runtime::{ExecPlan, Runtime, RuntimeError};
 use roost_types::sync::NodeNetwork;
 use roost_types::{AllocationId, AllocationSpec, ExitStatus};
 
@@ -48,33 +48,37 @@ pub fn run(case: Case) {
 
 fn image() -> &'static Path {
     static IMAGE: OnceLock<PathBuf> = OnceLock::new();
-    IMAGE.get_or_init(|| {
-        let directory = std::env::temp_dir().join(format!("roost-runtime-image-{}", std::process::id()));
-        let root = directory.join("root");
-        for name in ["bin", "etc", "root", "tmp", "usr"] {
-            fs::create_dir_all(root.join(name)).expect("a directory of the image");
-        }
-        fs::copy("/bin/busybox", root.join("bin/busybox")).expect("busybox-static is installed");
-        for applet in [
-            "sh", "true", "false", "sleep", "cat", "id", "hostname", "echo", "ls", "ps", "readlink", "stat", "init",
-            "mount", "ip", "test", "head", "tail", "dd", "kill", "wget", "nc", "stty", "tty", "reboot", "mkdir",
-            "touch", "env", "seq", "unshare",
-        ] {
-            std::os::unix::fs::symlink("busybox", root.join("bin").join(applet)).expect("a link of the image");
-        }
-        fs::write(root.join("etc/passwd"), "root:x:0:0::/root:/bin/sh\n").expect("passwd");
-        fs::write(
-            root.join("etc/inittab"),
-            "::sysinit:/bin/echo booted\n::respawn:/bin/sleep 1000\n::askfirst:-/bin/sh\n::shutdown:/bin/echo bye\n",
-        )
-        .expect("inittab");
-        fs::write(root.join("bin/not-a-program"), "neither a script nor a program").expect("file");
-        let file = directory.join("busybox.erofs");
-        let made = Command::new("mkfs.erofs").args(["--all-root", "-zlz4hc"]).arg(&file).arg(&root).output();
-        let made = made.expect("mkfs.erofs is installed");
-        assert!(made.status.success(), "mkfs.erofs: {}", String::from_utf8_lossy(&made.stderr));
-        file
-    })
+    IMAGE.get_or_init(|| build_image("busybox", |_| {}))
+}
+
+/// An image of busybox with something done to it.
+fn build_image(name: &str, change: impl FnOnce(&Path)) -> PathBuf {
+    let directory = std::env::temp_dir().join(format!("roost-runtime-image-{}", std::process::id()));
+    let root = directory.join(format!("{name}.root"));
+    for name in ["bin", "dev", "etc", "proc", "root", "sys", "tmp", "usr"] {
+        fs::create_dir_all(root.join(name)).expect("a directory of the image");
+    }
+    fs::copy("/bin/busybox", root.join("bin/busybox")).expect("busybox-static is installed");
+    for applet in [
+        "sh", "true", "false", "sleep", "cat", "id", "hostname", "echo", "ls", "ps", "readlink", "stat", "init",
+        "mount", "umount", "ip", "test", "head", "tail", "dd", "kill", "wget", "nc", "stty", "tty", "reboot", "mkdir",
+        "rmdir", "rm", "ln", "mv", "chmod", "cp", "touch", "env", "seq", "unshare", "pwd", "mknod",
+    ] {
+        std::os::unix::fs::symlink("busybox", root.join("bin").join(applet)).expect("a link of the image");
+    }
+    fs::write(root.join("etc/passwd"), "root:x:0:0::/root:/bin/sh\n").expect("passwd");
+    fs::write(
+        root.join("etc/inittab"),
+        "::sysinit:/bin/echo booted\n::respawn:/bin/sleep 1000\n::askfirst:-/bin/sh\n::shutdown:/bin/echo bye\n",
+    )
+    .expect("inittab");
+    fs::write(root.join("bin/not-a-program"), "neither a script nor a program").expect("file");
+    change(&root);
+    let file = directory.join(format!("{name}.erofs"));
+    let made = Command::new("mkfs.erofs").args(["--all-root", "-zlz4hc"]).arg(&file).arg(&root).output();
+    let made = made.expect("mkfs.erofs is installed");
+    assert!(made.status.success(), "mkfs.erofs: {}", String::from_utf8_lossy(&made.stderr));
+    file
 }
 
 impl Rig {
@@ -84,7 +88,8 @@ impl Rig {
         let directory = std::env::temp_dir().join(format!("roost-runtime-{}-{number}", std::process::id()));
         let config = LinuxConfig {
             state_dir: directory.join("state"),
-            run_dir: directory.join("run"),
+            // As on a board: what need not survive its power is not on a disk.
+            run_dir: PathBuf::from(format!("/run/roost-runtime-{}-{number}", std::process::id())),
             cgroup_parent: PathBuf::from(format!("roost-runtime-test-{}-{number}", std::process::id())),
             keeper_command: ["/proc/self/exe", "keeper"].map(OsString::from).to_vec(),
         };
@@ -128,6 +133,32 @@ impl Rig {
     /// Starts a container and returns its id and pid.
     pub async fn start(&self, spec: &AllocationSpec) -> u32 {
         self.runtime.start(spec, &self.image, &self.network).await.unwrap_or_else(|e| panic!("start: {e:?}")).pid
+    }
+
+    /// The busybox image with something done to it.
+    pub fn image_with(&self, name: &str, change: impl FnOnce(&Path)) -> PathBuf {
+        build_image(name, change)
+    }
+
+    /// Starts a container of another image.
+    pub async fn start_image(&self, spec: &AllocationSpec, image: &Path) {
+        self.try_start_image(spec, image).await.unwrap_or_else(|e| panic!("start: {e:?}"));
+    }
+
+    /// Tries to.
+    pub async fn try_start_image(&self, spec: &AllocationSpec, image: &Path) -> Result<(), RuntimeError> {
+        let mut spec = spec.clone();
+        // Another image has another name.
+        let digest = format!(
+            "{:064x}",
+            image
+                .as_os_str()
+                .as_encoded_bytes()
+                .iter()
+                .fold(7_u64, |sum, byte| { sum.wrapping_mul(31).wrapping_add(u64::from(*byte)) })
+        );
+        spec.image = format!("sha256:{digest}").parse().expect("a digest");
+        self.runtime.start(&spec, image, &self.network).await.map(drop)
     }
 
     /// Runs a command inside and returns its output and exit code.
@@ -221,22 +252,30 @@ impl Rig {
         }
         let keeper = self.runtime.keeper_pid().await.expect("a keeper");
         if check {
-            let loops = loops_of(&self.image);
-            assert!(loops.is_empty(), "no loop device is left: {loops}");
             let mounts = fs::read_to_string(format!("/proc/{keeper}/mountinfo")).expect("the keeper's mounts");
-            assert!(!mounts.contains(&*self.directory.to_string_lossy()), "no mount is left: {mounts}");
+            let kept = self.config.run_dir.join("images").display().to_string();
+            let ours = [&self.directory, &self.config.run_dir].map(|directory| directory.display().to_string());
+            let left = mounts.lines().filter(|line| ours.iter().any(|directory| line.contains(directory)));
+            let left: Vec<_> = left.filter(|line| !line.contains(&kept)).collect();
+            assert!(left.is_empty(), "no mount but the image is left: {left:?}");
             let log = fs::read_to_string(self.config.run_dir.join("keeper.log")).expect("the keeper's log");
             assert!(log.is_empty(), "the keeper had nothing to complain about: {log}");
         }
         drop(self.runtime);
         let pid = nix::unistd::Pid::from_raw(keeper.cast_signed());
         nix::sys::signal::kill(pid, nix::sys::signal::Signal::SIGKILL).expect("the keeper ends");
+        if check {
+            let loops = loops_of(&self.image);
+            assert!(loops.is_empty(), "no loop device outlives the keeper: {loops}");
+        }
         for controller in ["", "memory", "pids", "cpu", "cpuacct", "devices", "unified"] {
             let parent = Path::new("/sys/fs/cgroup").join(controller).join(&self.config.cgroup_parent);
             let _ = fs::remove_dir(parent.join("instances"));
             let _ = fs::remove_dir(parent);
         }
-        fs::remove_dir_all(&self.directory).expect("the rig's directory");
+        for directory in [&self.directory, &self.config.run_dir] {
+            fs::remove_dir_all(directory).expect("the rig's directory");
+        }
     }
 
     fn assert_gone(&self, id: AllocationId) {

@@ -1,14 +1,15 @@
-//! Instances: `list`, `info`, `start`, `stop`, `restart`, `delete`, `move`.
+//! Instances: `list`, `info`, `start`, `stop`, `restart`, `delete`, `move`, `resize`.
 
 use reqwest::Method;
-use roost_types::{Instance, Operation};
+use roost_types::instance::{PatchInstance, StopInstance};
+use roost_types::{Instance, MemoryBytes, Operation};
 use serde::Serialize;
 
 use super::finish;
-use crate::args::ManyArgs;
+use crate::args::{ManyArgs, ResizeArgs};
 use crate::client::{Client, Outcome, segment};
 use crate::error::CliError;
-use crate::output::{Columns, Style, or_dash, print};
+use crate::output::{Columns, Format, Style, or_dash, print};
 use crate::time;
 
 /// What is done to an instance.
@@ -17,7 +18,10 @@ pub enum Verb {
     /// Start.
     Start,
     /// Stop.
-    Stop,
+    Stop {
+        /// Seconds it may take.
+        timeout_seconds: Option<u32>,
+    },
     /// Stop and start.
     Restart,
     /// Delete.
@@ -28,16 +32,23 @@ impl Verb {
     fn doing(self) -> &'static str {
         match self {
             Self::Start => "starting",
-            Self::Stop => "stopping",
+            Self::Stop { .. } => "stopping",
             Self::Restart => "restarting",
             Self::Delete => "deleting",
+        }
+    }
+
+    fn body(self) -> Option<StopInstance> {
+        match self {
+            Self::Stop { timeout_seconds: Some(seconds) } => Some(StopInstance { timeout_seconds: Some(seconds) }),
+            Self::Stop { timeout_seconds: None } | Self::Start | Self::Restart | Self::Delete => None,
         }
     }
 
     fn request(self, path: &str) -> (Method, String) {
         match self {
             Self::Start => (Method::POST, format!("{path}/start")),
-            Self::Stop => (Method::POST, format!("{path}/stop")),
+            Self::Stop { .. } => (Method::POST, format!("{path}/stop")),
             Self::Restart => (Method::POST, format!("{path}/restart")),
             Self::Delete => (Method::DELETE, path.to_owned()),
         }
@@ -78,6 +89,20 @@ pub async fn info(client: &Client, style: Style, instance: &str) -> Result<(), C
     show(style, &client.get::<Instance>(&format!("/v1/instances/{}", segment(instance))).await?)
 }
 
+/// `roost resize`.
+pub async fn resize(client: &Client, style: Style, args: &ResizeArgs) -> Result<(), CliError> {
+    let patch = PatchInstance {
+        size: args.size,
+        cpu_millis: args.cpu_millis,
+        memory_bytes: args.memory.map(MemoryBytes),
+        disk_bytes: args.disk.map(MemoryBytes),
+        ..PatchInstance::default()
+    };
+    let path = format!("/v1/instances/{}", segment(&args.instance));
+    let response = client.send(client.request(Method::PATCH, &path).json(&patch)).await?;
+    show(style, &client.json::<Instance>(response).await?)
+}
+
 /// Prints all of one instance.
 pub fn show(style: Style, i: &Instance) -> Result<(), CliError> {
     let pairs = |map: &std::collections::BTreeMap<String, String>| {
@@ -101,7 +126,7 @@ pub fn show(style: Style, i: &Instance) -> Result<(), CliError> {
         ("Address", or_dash(i.address)),
         ("Ports", or_dash(ports(i))),
         ("Image", format!("{} ({})", i.image, i.image_digest)),
-        ("Size", format!("{size}{} millicores, {}", i.cpu_millis, i.memory_bytes)),
+        ("Size", format!("{size}{} millicores, {}, {} of disk", i.cpu_millis, i.memory_bytes, i.disk_bytes)),
         ("Command", command),
         ("Restart", format!("{}, restarted {} times", word(&i.restart), i.restarts)),
         ("Node loss", word(&i.node_loss)),
@@ -139,11 +164,22 @@ pub async fn change_many(client: &Client, style: Style, verb: Verb, args: ManyAr
 
 async fn change_one(client: &Client, style: Style, verb: Verb, instance: &str, wait: bool) -> Result<(), CliError> {
     let (method, path) = verb.request(&format!("/v1/instances/{}", segment(instance)));
-    match client.act(method, &path).await? {
+    match client.act_with(method, &path, verb.body().as_ref()).await? {
         Some(operation) if wait => {
             finish(client, style, operation, &format!("{} {instance}", verb.doing())).await.map(drop)
         }
         Some(_) | None => Ok(()),
+    }
+}
+
+/// `roost rename`.
+pub async fn rename(client: &Client, style: Style, instance: &str, new: &str) -> Result<(), CliError> {
+    let body = serde_json::json!({ "name": new });
+    let path = format!("/v1/instances/{}", segment(instance));
+    match client.change::<Instance>(Method::PATCH, &path, Some(&body)).await? {
+        Outcome::Done(renamed) if style.format == Format::Table => print(&format!("{}\n", renamed.name)),
+        Outcome::Done(renamed) => show(style, &renamed),
+        Outcome::Accepted(_) => print(&format!("{new}\n")),
     }
 }
 

@@ -14,6 +14,7 @@ mod logs;
 mod node;
 mod operation;
 mod rack;
+mod snapshot;
 mod stats;
 mod stream;
 mod terminal;
@@ -50,12 +51,18 @@ pub fn run(cli: Cli) -> Result<ExitCode, CliError> {
             Command::List { filter } => instance::list(&client()?, style, filter.as_deref()).await,
             Command::Info { instance } => instance::info(&client()?, style, &instance).await,
             Command::Start(args) => instance::change_many(&client()?, style, instance::Verb::Start, args).await,
-            Command::Stop(args) => instance::change_many(&client()?, style, instance::Verb::Stop, args).await,
+            Command::Stop(args) => {
+                let verb = instance::Verb::Stop { timeout_seconds: args.timeout_seconds };
+                instance::change_many(&client()?, style, verb, args.many).await
+            }
             Command::Restart(args) => instance::change_many(&client()?, style, instance::Verb::Restart, args).await,
             Command::Delete(args) => instance::change_many(&client()?, style, instance::Verb::Delete, args).await,
             Command::Move { instance, to, no_wait } => {
                 instance::relocate(&client()?, style, &instance, to, no_wait).await
             }
+            Command::Resize(args) => instance::resize(&client()?, style, &args).await,
+            Command::Rename { instance, new } => instance::rename(&client()?, style, &instance, &new).await,
+            Command::Snapshot(command) => snapshot::run(&client()?, style, command).await,
             Command::Exec(args) => return exec::exec(&client()?, args).await,
             Command::Console { instance, scrollback } => {
                 return console::console(&client()?, &instance, scrollback).await;

@@ -1,11 +1,13 @@
 //! What users ask of instances. Each verb changes the wish and opens an operation; `reconcile` does the rest.
 
-use roost_types::instance::{CreateInstance, PatchInstance};
-use roost_types::{Code, Desired, EventKind, InstanceId, Name, OperationId, OperationKind, Problem};
+use roost_types::instance::{CreateInstance, MAX_STOP_SECONDS, PatchInstance};
+use roost_types::size::Resources;
+use roost_types::{Code, Desired, EventKind, FirstBoot, InstanceId, Name, OperationId, OperationKind, Problem};
 
+use super::resize;
 use crate::command::{Idempotency, Reply};
 use crate::draft::Draft;
-use crate::row::{InstanceRow, Row};
+use crate::row::{FirstBootRow, InstanceRow, Row};
 use crate::{place, reconcile, validate};
 
 pub fn create(
@@ -19,7 +21,10 @@ pub fn create(
     let project = validate::project(request)?;
     let name = match validate::name(request)? {
         Some(name) => free_name(draft, &project, name)?,
-        None => make_name(draft, &project, &request.image),
+        None => {
+            let stem = request.source.as_ref().map_or(&request.image, |source| &source.instance);
+            make_name(draft, &project, stem)
+        }
     };
     let id = draft.instance_id();
     let operation = draft.open(OperationKind::InstanceCreate, resource(id));
@@ -27,9 +32,19 @@ pub fn create(
     row.generation = draft.next_revision();
     row.idempotency = idempotency.map(|idem| (idem.key.clone(), idem.fingerprint.clone()));
     place::check_possible(&draft.cluster, &row)?;
-    let message = format!("instance {} was asked for: image {}", row.name, row.image);
+    let message = match &request.source {
+        None => format!("instance {} was asked for: image {}", row.name, row.image),
+        Some(source) => {
+            let from = (&source.snapshot, &source.instance);
+            format!("instance {} was asked for: snapshot {} of {}", row.name, from.0, from.1)
+        }
+    };
     let subject = subject(&row.name);
     draft.put(Row::Instance(row));
+    let content = FirstBoot { user_data: request.user_data.clone(), ssh_keys: request.ssh_keys.clone() };
+    if !content.is_empty() {
+        draft.put(Row::FirstBoot(FirstBootRow { instance: id, content }));
+    }
     draft.event(EventKind::InstanceCreated, subject, message);
     reconcile::instance(draft, id);
     Ok(Reply::Instance { instance: id, operation })
@@ -78,7 +93,7 @@ pub fn subject(name: &Name) -> String {
 }
 
 /// The instance, which must not be on its way out.
-fn find(draft: &Draft, reference: &str) -> Result<InstanceRow, Problem> {
+pub fn find(draft: &Draft, reference: &str) -> Result<InstanceRow, Problem> {
     let row = draft.cluster.find_instance(reference)?;
     match row.desired {
         Desired::Deleted => Err(Problem::new(Code::Conflict, format!("instance '{}' is being deleted", row.name))),
@@ -97,18 +112,58 @@ pub fn patch(
     if let Some(labels) = &patch.labels {
         validate::labels("labels", labels)?;
     }
+    let resized = resize::wanted(draft, &row, patch)?;
+    let name = patch.name.as_deref().map(validate::name_of).transpose()?.filter(|name| *name != row.name);
+    let name = name.map(|name| free_name(draft, &row.project, name)).transpose()?;
     let generation = draft.next_revision();
     draft.edit_instance(row.id, |row| {
         row.generation = generation;
+        if let Some((size, resources)) = resized {
+            (row.size, row.resources) = (size, resources);
+            row.disk_asked |= patch.disk_bytes.is_some();
+        }
         row.labels = patch.labels.clone().unwrap_or_else(|| row.labels.clone());
         row.restart = patch.restart.unwrap_or(row.restart);
         row.node_loss = patch.node_loss.unwrap_or(row.node_loss);
     });
-    if let (Some(restart), Some(allocation)) = (patch.restart, row.allocation) {
-        draft.edit_spec(allocation, |row| row.spec.restart = restart);
+    if let Some(name) = name {
+        rename(draft, &row, &name);
     }
-    draft.event(EventKind::InstanceUpdated, subject(&row.name), format!("settings of instance {} changed", row.name));
+    if let Some(allocation) = row.allocation.filter(|_| patch.restart.is_some() || resized.is_some()) {
+        draft.edit_spec(allocation, |row| {
+            row.spec.restart = patch.restart.unwrap_or(row.spec.restart);
+            row.spec.resources = resized.map_or(row.spec.resources, |(_, resources)| resources);
+        });
+    }
+    let name = draft.cluster.instances.get(&row.id).map_or(&row.name, |row| &row.name).clone();
+    if let Some((_, resources)) = resized {
+        draft.event(EventKind::InstanceUpdated, subject(&name), resized_from(&name, row.resources, resources));
+        // A smaller one may fit at last; what it gives back, another may take.
+        draft.make_room();
+        reconcile::pending(draft);
+    } else if patch.labels.is_some() || patch.restart.is_some() || patch.node_loss.is_some() || patch.name.is_none() {
+        draft.event(EventKind::InstanceUpdated, subject(&name), format!("settings of instance {name} changed"));
+    }
     Ok(Reply::InstanceUpdated(row.id))
+}
+
+fn resized_from(name: &Name, from: Resources, to: Resources) -> String {
+    let (before, after) = (from.memory_bytes.0 >> 20, to.memory_bytes.0 >> 20);
+    format!(
+        "instance {name} gets {} thousandths of a core and {after} MiB (before: {} and {before} MiB)",
+        to.cpu_millis, from.cpu_millis
+    )
+}
+
+/// Gives it another name everywhere; what runs learns it at its next start.
+fn rename(draft: &mut Draft, row: &InstanceRow, name: &Name) {
+    draft.edit_instance(row.id, |row| row.name = name.clone());
+    let all: Vec<_> = draft.cluster.allocations_of(row.id).map(|row| row.spec.id).collect();
+    for allocation in all {
+        draft.edit_spec(allocation, |row| row.spec.name = name.clone());
+    }
+    let message = format!("instance {} is called {name} now", row.name);
+    draft.event(EventKind::InstanceRenamed, subject(name), message);
 }
 
 /// Refuses a change to something that has changed since the caller read it.
@@ -141,7 +196,7 @@ fn wish(
 }
 
 /// Ends the operations that an opposite wish makes pointless.
-fn supersede(draft: &mut Draft, id: InstanceId) {
+pub fn supersede(draft: &mut Draft, id: InstanceId) {
     for operation in reconcile::open_operations(&draft.cluster, id) {
         let detail = "a later request changed what is wanted of the instance";
         draft.finish(operation, Err(Problem::new(Code::Conflict, detail)));
@@ -158,9 +213,16 @@ pub fn start(draft: &mut Draft, reference: &str) -> Result<Reply, Problem> {
     Ok(Reply::Instance { instance, operation })
 }
 
-pub fn stop(draft: &mut Draft, reference: &str) -> Result<Reply, Problem> {
+pub fn stop(draft: &mut Draft, reference: &str, timeout_seconds: Option<u32>) -> Result<Reply, Problem> {
     let row = find(draft, reference)?;
-    let (instance, operation) = wish(draft, &row, OperationKind::InstanceStop, |row| row.desired = Desired::Stopped);
+    if let Some(seconds) = timeout_seconds.filter(|seconds| *seconds > MAX_STOP_SECONDS) {
+        let detail = format!("{seconds} is not 0 to {MAX_STOP_SECONDS} seconds");
+        return Err(Problem::new(Code::InvalidField, detail).field("timeout_seconds"));
+    }
+    let (instance, operation) = wish(draft, &row, OperationKind::InstanceStop, |row| {
+        row.desired = Desired::Stopped;
+        row.stop_seconds = timeout_seconds;
+    });
     Ok(Reply::Instance { instance, operation })
 }
 
@@ -175,6 +237,7 @@ pub fn restart(draft: &mut Draft, reference: &str) -> Result<Reply, Problem> {
 
 pub fn delete(draft: &mut Draft, reference: &str) -> Result<Reply, Problem> {
     let row = InstanceRow::clone(draft.cluster.find_instance(reference)?);
+    super::snapshots::refuse_if_source(draft, &row, None)?;
     let (instance, operation) = wish(draft, &row, OperationKind::InstanceDelete, |row| row.desired = Desired::Deleted);
     Ok(Reply::Instance { instance, operation })
 }

@@ -5,6 +5,8 @@ mod images;
 mod instances;
 mod nodes;
 mod operations;
+mod resize;
+mod snapshots;
 mod sync;
 mod tick;
 
@@ -53,10 +55,13 @@ fn execute(draft: &mut Draft, command: &Command) -> Result<Reply, Problem> {
         Command::CreateInstance { request, idempotency } => instances::create(draft, request, idempotency.as_ref()),
         Command::PatchInstance { instance, patch, if_match } => instances::patch(draft, instance, patch, *if_match),
         Command::StartInstance { instance } => instances::start(draft, instance),
-        Command::StopInstance { instance } => instances::stop(draft, instance),
+        Command::StopInstance { instance, timeout_seconds } => instances::stop(draft, instance, *timeout_seconds),
         Command::RestartInstance { instance } => instances::restart(draft, instance),
         Command::DeleteInstance { instance } => instances::delete(draft, instance),
         Command::MoveInstance { instance, to } => instances::move_to(draft, instance, to.as_deref()),
+        Command::CreateSnapshot { instance, name } => snapshots::create(draft, instance, name.as_deref()),
+        Command::RestoreSnapshot { instance, snapshot } => snapshots::restore(draft, instance, snapshot),
+        Command::DeleteSnapshot { instance, snapshot } => snapshots::delete(draft, instance, snapshot),
         Command::CancelOperation { operation } => operations::cancel(draft, *operation),
         Command::RegisterNode { name } => nodes::register(draft, name),
         Command::PatchNode { node, patch, if_match } => nodes::patch(draft, node, patch, *if_match),

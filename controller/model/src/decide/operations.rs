@@ -21,6 +21,9 @@ pub fn cancel(draft: &mut Draft, id: OperationId) -> Result<Reply, Problem> {
         | OperationKind::InstanceRestart
         | OperationKind::InstanceDelete
         | OperationKind::InstanceMove
+        | OperationKind::SnapshotCreate
+        | OperationKind::SnapshotDelete
+        | OperationKind::SnapshotRestore
         | OperationKind::NodePower => {
             return Err(Problem::new(
                 Code::Conflict,

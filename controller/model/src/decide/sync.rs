@@ -86,6 +86,7 @@ fn hear(draft: &mut Draft, row: &NodeRow, request: &SyncRequest) -> Heard {
         draft.resolve(&format!("node/{}", row.name));
         draft.event(EventKind::NodeReady, subject(&row.name), format!("node {} is ready", row.name));
         draft.make_room();
+        reconcile::node_returned(draft, row.id);
     }
     if !boot_id.is_empty() && boot_id != request.boot_id && !want_full {
         draft.event(EventKind::NodeRestarted, subject(&row.name), format!("node {} was powered on anew", row.name));
@@ -126,6 +127,7 @@ fn observe(draft: &mut Draft, node: NodeId, report: &AllocationReport) -> Option
         return None;
     }
     announce(draft, &old, &observed);
+    announce_strain(draft, &old, &observed);
     draft.put(Row::Allocation(AllocationRow { observed, ..AllocationRow::clone(&old) }));
     Some(old.spec.instance)
 }
@@ -144,6 +146,35 @@ fn announce(draft: &mut Draft, old: &AllocationRow, new: &AllocationReport) {
         draft.event(EventKind::InstanceFailed, subject, format!("instance {name} failed on {node}: {}", new.reason));
     } else if new.state == AllocationState::Stopped && old.observed.state != AllocationState::Stopped {
         draft.event(EventKind::InstanceStopped, subject, format!("instance {name} stopped on {node}"));
+    }
+}
+
+/// The events of what its limits do to a running instance.
+fn announce_strain(draft: &mut Draft, old: &AllocationRow, new: &AllocationReport) {
+    let name = &old.spec.name;
+    let (before, now) = (old.observed.strain, new.strain);
+    // A new start counts from zero.
+    let killed = if new.started_at == old.observed.started_at {
+        now.oom_kills.saturating_sub(before.oom_kills)
+    } else {
+        now.oom_kills
+    };
+    if killed > 0 {
+        let limit = old.spec.resources.memory_bytes.0 >> 20;
+        let what = if killed == 1 { "a process".to_owned() } else { format!("{killed} processes") };
+        let message =
+            format!("the kernel killed {what} of instance {name} for want of memory: it may have {limit} MiB");
+        draft.event(EventKind::InstanceOomKilled, super::instances::subject(name), message);
+    }
+    for (was, is, lack) in [
+        (before.cpu_throttled, now.cpu_throttled, "processor time"),
+        (before.memory_pressure, now.memory_pressure, "memory"),
+    ] {
+        if was != is {
+            let verb = if is { "lacks" } else { "no longer lacks" };
+            let message = format!("instance {name} {verb} {lack}");
+            draft.event(EventKind::InstanceStrained, super::instances::subject(name), message);
+        }
     }
 }
 

@@ -80,6 +80,7 @@ fn brake(draft: &mut Draft, nodes: &[Arc<NodeRow>]) {
     } else if !engaged && draft.cluster.brake && draft.now.since(draft.cluster.brake_at) >= BRAKE_HOLD {
         draft.cluster.brake = false;
         draft.resolve("nodes/brake");
+        draft.make_room();
         draft.event(EventKind::BrakeReleased, "/v1/nodes", format!("{silent} of {known} nodes are silent"));
     }
 }

@@ -6,14 +6,16 @@ use std::time::Duration;
 use roost_model::{Change, Cluster, Command, Config, Context, Kind, ProbeValues, Reply, decide, view};
 use roost_thermal::Policy;
 use roost_types::allocation::AllocationDesired;
+use roost_types::allocation::Strain;
 use roost_types::image::RootfsFormat;
 use roost_types::instance::{CreateInstance, Instance};
 use roost_types::node::{CgroupMode, NodeVitals};
 use roost_types::rack::{HubConfig, HubCounters, ZoneConfig};
 use roost_types::size::Arch;
+use roost_types::snapshot::{RestoreReport, SnapshotOutcome, SnapshotReport, SnapshotWish};
 use roost_types::{
-    AllocationId, AllocationReport, AllocationState, Image, ImageDigest, MemoryBytes, MilliCelsius, Name, NodeFacts,
-    NodeId, Operation, OperationId, Problem, RackConfig, SyncRequest, Timestamp,
+    AllocationId, AllocationReport, AllocationSpec, AllocationState, Image, ImageDigest, MemoryBytes, MilliCelsius,
+    Name, NodeFacts, NodeId, Operation, OperationId, Problem, RackConfig, SyncRequest, Timestamp,
 };
 
 /// Milliseconds between two ticks.
@@ -27,6 +29,35 @@ pub struct Board {
     pub running: BTreeMap<AllocationId, AllocationReport>,
     /// Its agent does not act on what it is told.
     pub held: bool,
+    /// It can make and restore no snapshot, for want of room.
+    pub full: bool,
+    /// Restores it has done: a number that comes twice would put files back that were written since.
+    pub restored: Vec<u64>,
+}
+
+impl Board {
+    /// Makes, takes over and drops snapshots until it has what it is told to have.
+    fn snapshots(&self, spec: &AllocationSpec) -> Vec<SnapshotReport> {
+        let before = self.running.get(&spec.id).map(|report| report.snapshots.clone()).unwrap_or_default();
+        let outcome = |wish: &SnapshotWish| {
+            let known = before.iter().find(|report| report.id == wish.id).map(|report| report.outcome.clone());
+            known.unwrap_or_else(|| match self.full && wish.make {
+                true => SnapshotOutcome::Failed("no room".into()),
+                false => SnapshotOutcome::Held(MemoryBytes(1 << 20)),
+            })
+        };
+        spec.snapshots.iter().map(|wish| SnapshotReport { id: wish.id, outcome: outcome(wish) }).collect()
+    }
+
+    fn restore(&mut self, spec: &AllocationSpec) -> Option<RestoreReport> {
+        let wish = spec.restore?;
+        assert_eq!(spec.desired, AllocationDesired::Stopped, "files are put back only below what is stopped");
+        let error = self.full.then(|| "no room".to_owned());
+        if error.is_none() && !self.restored.contains(&wish.number) {
+            self.restored.push(wish.number);
+        }
+        Some(RestoreReport { number: wish.number, error })
+    }
 }
 
 pub struct World {
@@ -178,8 +209,8 @@ impl World {
         let desired = view::desired_set(&self.cluster, &row);
         let now = self.now;
         let board = self.boards.get_mut(&id).unwrap();
-        let (mut reports, mut gone) = (Vec::new(), Vec::new());
-        for spec in desired.allocations.iter().filter(|_| !board.held) {
+        let (mut reports, mut gone, held) = (Vec::new(), Vec::new(), board.held);
+        for spec in desired.allocations.iter().filter(|_| !held) {
             let state = match spec.desired {
                 AllocationDesired::Running => AllocationState::Running,
                 AllocationDesired::Stopped => AllocationState::Stopped,
@@ -189,6 +220,7 @@ impl World {
                     continue;
                 }
             };
+            let (snapshots, restore) = (board.snapshots(spec), board.restore(spec));
             let report = AllocationReport {
                 id: spec.id,
                 generation: spec.generation,
@@ -197,6 +229,9 @@ impl World {
                 restarts: 0,
                 started_at: (state == AllocationState::Running).then_some(now),
                 exit: None,
+                strain: Strain::default(),
+                snapshots,
+                restore,
             };
             if board.running.get(&spec.id).is_none_or(|old| old.generation != spec.generation) {
                 board.running.insert(spec.id, report.clone());

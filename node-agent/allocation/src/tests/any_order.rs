@@ -1,19 +1,22 @@
 //! Whatever happens in whatever order, the node ends where it should.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 
 use proptest::prelude::*;
 use roost_types::allocation::AllocationDesired;
 use roost_types::instance::RestartPolicy;
-use roost_types::{AllocationId, AllocationSpec, AllocationState, Timestamp};
+use roost_types::snapshot::SnapshotWish;
+use roost_types::{AllocationId, AllocationSpec, AllocationState, MemoryBytes, SnapshotId, Timestamp};
 
-use super::{digest, ended, id, set, spec};
+use super::{digest, ended, id, set, snapshot, spec};
 use crate::{Action, Machine, Observation, Outcome, Seen, SeenState, Work};
 
 #[derive(Clone, Debug)]
 enum Step {
     /// The controller wants allocation `n` so, or no longer names it.
     Want { n: u8, desired: Option<AllocationDesired>, new_epoch: bool },
+    /// The controller wants snapshot `s` of allocation `n`, or no longer does.
+    Keep { n: u8, s: u8, wished: bool },
     /// The controller's last set arrives again, or an older one does.
     Repeat { older: bool },
     /// The work under way that was handed out at this place ends, so or so.
@@ -42,6 +45,7 @@ fn desired() -> impl Strategy<Value = Option<AllocationDesired>> {
 fn step() -> impl Strategy<Value = Step> {
     prop_oneof![
         3 => (1u8..4, desired(), any::<bool>()).prop_map(|(n, desired, new_epoch)| Step::Want { n, desired, new_epoch }),
+        2 => (1u8..4, 1u8..4, any::<bool>()).prop_map(|(n, s, wished)| Step::Keep { n, s, wished }),
         1 => any::<bool>().prop_map(|older| Step::Repeat { older }),
         6 => (0usize..8, prop::bool::weighted(0.8)).prop_map(|(which, well)| Step::Answer { which, well }),
         1 => (0usize..8).prop_map(|which| Step::AnswerTwice { which }),
@@ -59,6 +63,7 @@ struct World {
     generation: u64,
     wanted: BTreeMap<u8, AllocationSpec>,
     containers: BTreeMap<AllocationId, SeenState>,
+    kept: BTreeMap<AllocationId, BTreeSet<SnapshotId>>,
     under_way: Vec<Action>,
     answered: Vec<(u64, Outcome)>,
     gone: Vec<AllocationId>,
@@ -73,6 +78,7 @@ impl World {
             generation: 0,
             wanted: BTreeMap::new(),
             containers: BTreeMap::new(),
+            kept: BTreeMap::new(),
             under_way: Vec::new(),
             answered: Vec::new(),
             gone: Vec::new(),
@@ -84,6 +90,7 @@ impl World {
         self.now += 1;
         match step {
             Step::Want { n, desired, new_epoch } => self.want(n, desired, new_epoch),
+            Step::Keep { n, s, wished } => self.keep(n, s, wished),
             Step::Repeat { older } => {
                 let generation = self.generation.saturating_sub(u64::from(older));
                 let specs = if older { Vec::new() } else { self.wanted.values().cloned().collect() };
@@ -117,10 +124,26 @@ impl World {
             Some(desired) => {
                 let restart =
                     [RestartPolicy::Always, RestartPolicy::OnFailure, RestartPolicy::Never][usize::from(n) % 3];
-                let new = AllocationSpec { desired, epoch, generation: self.generation, ..spec(n, restart) };
+                let snapshots = self.wanted.get(&n).map(|spec| spec.snapshots.clone()).unwrap_or_default();
+                let new = AllocationSpec { desired, epoch, snapshots, generation: self.generation, ..spec(n, restart) };
                 self.wanted.insert(n, new);
             }
         }
+        self.send();
+    }
+
+    fn keep(&mut self, n: u8, s: u8, wished: bool) {
+        self.generation += 1;
+        if let Some(spec) = self.wanted.get_mut(&n) {
+            let wish = SnapshotWish { id: snapshot(s), make: true };
+            spec.snapshots.retain(|other| other.id != wish.id);
+            spec.snapshots.extend(wished.then_some(wish));
+            spec.generation = self.generation;
+        }
+        self.send();
+    }
+
+    fn send(&mut self) {
         let specs = self.wanted.values().cloned().collect();
         assert!(self.machine.set_desired(self.generation, set(specs), Timestamp(self.now)));
     }
@@ -130,7 +153,10 @@ impl World {
     }
 
     fn look(&mut self) {
-        let seen = self.containers.iter().map(|(id, state)| Seen { id: *id, state: *state }).collect();
+        let snapshots =
+            |id: &AllocationId| self.kept.get(id).into_iter().flatten().map(|s| (*s, MemoryBytes(1))).collect();
+        let seen = |(id, state): (&AllocationId, &SeenState)| Seen { id: *id, state: *state, snapshots: snapshots(id) };
+        let seen = self.containers.iter().map(seen).collect();
         self.see(Observation::Listed(seen));
     }
 
@@ -151,7 +177,7 @@ impl World {
 
     fn work_done(&mut self, work: &Work) -> Outcome {
         match work {
-            Work::EnsureNetwork(_) | Work::ApplyFirewall(_) | Work::FetchLayer(_) => Outcome::Done,
+            Work::EnsureNetwork(_) | Work::ApplyFirewall(_) | Work::FetchLayer(_) | Work::Limit { .. } => Outcome::Done,
             Work::FetchImage(_) => {
                 self.image = true;
                 Outcome::Done
@@ -167,8 +193,22 @@ impl World {
                 self.exit(*id, 143);
                 Outcome::Done
             }
+            Work::Snapshot { id, .. } if !self.containers.contains_key(id) => {
+                Outcome::Failed("there are no files".to_owned())
+            }
+            Work::Snapshot { id, snapshot } => {
+                let is_new = self.kept.entry(*id).or_default().insert(*snapshot);
+                assert!(is_new, "what was kept is not made anew of other files");
+                Outcome::Kept(MemoryBytes(1))
+            }
+            Work::DropSnapshot { id, snapshot } => {
+                self.kept.entry(*id).or_default().remove(snapshot);
+                Outcome::Done
+            }
+            Work::Restore { .. } => panic!("nobody asked for a restore"),
             Work::Delete { id } => {
                 self.containers.remove(id);
+                self.kept.remove(id);
                 Outcome::Done
             }
         }
@@ -216,6 +256,15 @@ impl World {
         let reports: BTreeMap<_, _> = self.machine.everything().reports.into_iter().map(|r| (r.id, r)).collect();
         for spec in self.wanted.values() {
             let container = self.containers.get(&spec.id);
+            if spec.desired != AllocationDesired::Deleted {
+                let held = self.kept.get(&spec.id).cloned().unwrap_or_default();
+                let said = |wish: &SnapshotWish| reports[&spec.id].snapshots.iter().any(|report| report.id == wish.id);
+                assert!(
+                    held.iter().all(|id| spec.snapshots.iter().any(|wish| wish.id == *id)),
+                    "not dropped: {held:?}"
+                );
+                assert!(spec.snapshots.iter().all(said), "neither kept nor failed: {:?}", spec.snapshots);
+            }
             match spec.desired {
                 AllocationDesired::Running => {
                     let report = &reports[&spec.id];

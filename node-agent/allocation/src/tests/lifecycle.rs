@@ -1,5 +1,6 @@
 //! One allocation, step by step.
 
+use roost_types::Size;
 use roost_types::allocation::AllocationDesired;
 use roost_types::instance::RestartPolicy;
 use roost_types::{AllocationSpec, AllocationState, Timestamp};
@@ -8,9 +9,9 @@ use super::{digest, ended, id, set, spec};
 use crate::{Action, Machine, Observation, Outcome, Seen, SeenState, Work};
 
 /// A machine with one allocation, and the time.
-struct Bench {
-    machine: Machine,
-    now: i64,
+pub(super) struct Bench {
+    pub(super) machine: Machine,
+    pub(super) now: i64,
     generation: u64,
 }
 
@@ -19,31 +20,31 @@ impl Bench {
         Self { machine: Machine::new(), now: 1_000, generation: 0 }
     }
 
-    fn holding_the_image() -> Self {
+    pub(super) fn holding_the_image() -> Self {
         let mut bench = Self::new();
         bench.see(Observation::ImagesHeld(vec![digest()]));
         bench
     }
 
-    fn want(&mut self, specs: Vec<AllocationSpec>) {
+    pub(super) fn want(&mut self, specs: Vec<AllocationSpec>) {
         self.generation += 1;
         assert!(self.machine.set_desired(self.generation, set(specs), Timestamp(self.now)));
     }
 
-    fn see(&mut self, observation: Observation) {
+    pub(super) fn see(&mut self, observation: Observation) {
         self.machine.observe(observation, Timestamp(self.now));
     }
 
-    fn plan(&mut self) -> Vec<Action> {
+    pub(super) fn plan(&mut self) -> Vec<Action> {
         self.machine.plan(Timestamp(self.now)).actions
     }
 
-    fn answer(&mut self, op: u64, outcome: Outcome) {
+    pub(super) fn answer(&mut self, op: u64, outcome: Outcome) {
         self.see(Observation::Completed { op, outcome });
     }
 
     /// Does everything planned, well, until nothing is left; returns the kinds of work done.
-    fn settle(&mut self) -> Vec<&'static str> {
+    pub(super) fn settle(&mut self) -> Vec<&'static str> {
         let mut done = Vec::new();
         loop {
             let actions = self.plan();
@@ -59,29 +60,33 @@ impl Bench {
         }
     }
 
-    fn state(&self) -> (AllocationState, String) {
+    pub(super) fn state(&self) -> (AllocationState, String) {
         let report = self.machine.everything().reports.remove(0);
         (report.state, report.reason)
     }
 
-    fn exit(&mut self, code: i32) {
+    pub(super) fn exit(&mut self, code: i32) {
         self.see(Observation::Exited { id: id(1), exit: ended(code, self.now) });
     }
 }
 
-fn kind(work: &Work) -> &'static str {
+pub(super) fn kind(work: &Work) -> &'static str {
     match work {
         Work::EnsureNetwork(_) => "network",
         Work::ApplyFirewall(_) => "firewall",
         Work::FetchImage(_) => "image",
         Work::FetchLayer(_) => "layer",
         Work::Start(_) => "start",
+        Work::Limit { .. } => "limit",
         Work::Stop { .. } => "stop",
+        Work::Snapshot { .. } => "snapshot",
+        Work::DropSnapshot { .. } => "drop",
+        Work::Restore { .. } => "restore",
         Work::Delete { .. } => "delete",
     }
 }
 
-fn op_of(actions: &[Action], wanted: &str) -> u64 {
+pub(super) fn op_of(actions: &[Action], wanted: &str) -> u64 {
     actions.iter().find(|a| kind(&a.work) == wanted).unwrap_or_else(|| panic!("no {wanted} in {actions:?}")).op
 }
 
@@ -102,6 +107,45 @@ fn moved_data_is_fetched_before_the_first_start_only() {
     assert_eq!(bench.settle(), ["network", "firewall", "layer", "start"]);
     bench.want(vec![AllocationSpec { epoch: 2, ..seeded }]);
     assert_eq!(bench.settle(), ["stop", "start"]);
+}
+
+#[test]
+fn other_limits_are_put_in_force_without_a_restart() {
+    let mut bench = Bench::holding_the_image();
+    let small = spec(1, RestartPolicy::Always);
+    bench.want(vec![small.clone()]);
+    bench.settle();
+    let large = AllocationSpec { resources: Size::Medium.resources(), generation: 2, ..small };
+    bench.want(vec![large.clone()]);
+    assert_eq!(bench.settle(), ["limit"]);
+    bench.want(vec![AllocationSpec { generation: 3, ..large }]);
+    assert_eq!(bench.settle(), Vec::<&str>::new());
+    assert_eq!(bench.state(), (AllocationState::Running, String::new()));
+}
+
+#[test]
+fn limits_that_cannot_be_put_in_force_are_said_of_a_running_container() {
+    let mut bench = Bench::holding_the_image();
+    let small = spec(1, RestartPolicy::Always);
+    bench.want(vec![small.clone()]);
+    bench.settle();
+    bench.want(vec![AllocationSpec { resources: Size::Medium.resources(), generation: 2, ..small }]);
+    let op = op_of(&bench.plan(), "limit");
+    bench.see(Observation::Completed { op, outcome: Outcome::Failed("no".into()) });
+    assert_eq!(bench.state(), (AllocationState::Running, "no".to_owned()));
+}
+
+#[test]
+fn an_end_while_limits_change_is_an_end() {
+    let mut bench = Bench::holding_the_image();
+    let small = spec(1, RestartPolicy::Never);
+    bench.want(vec![small.clone()]);
+    bench.settle();
+    bench.want(vec![AllocationSpec { resources: Size::Medium.resources(), generation: 2, ..small }]);
+    let op = op_of(&bench.plan(), "limit");
+    bench.exit(3);
+    bench.see(Observation::Completed { op, outcome: Outcome::Failed("the container does not run".into()) });
+    assert_eq!(bench.state(), (AllocationState::Failed, "exited with code 3".to_owned()));
 }
 
 #[test]
@@ -242,7 +286,7 @@ fn running_containers_are_adopted_and_those_that_lost_power_start_again() {
     for (state, starts) in [(running, false), (SeenState::Exited { exit: None }, true)] {
         let mut bench = Bench::holding_the_image();
         bench.want(vec![spec(1, RestartPolicy::Never)]);
-        bench.see(Observation::Listed(vec![Seen { id: id(1), state }]));
+        bench.see(Observation::Listed(vec![Seen { id: id(1), state, snapshots: vec![] }]));
         assert_eq!(bench.settle().contains(&"start"), starts);
         assert_eq!(bench.state().0, AllocationState::Running);
     }
@@ -252,7 +296,7 @@ fn running_containers_are_adopted_and_those_that_lost_power_start_again() {
 fn nothing_found_is_deleted_before_the_first_desired_set() {
     let mut bench = Bench::new();
     let state = SeenState::Running { epoch: 1, started_at: Timestamp(10) };
-    bench.see(Observation::Listed(vec![Seen { id: id(1), state }]));
+    bench.see(Observation::Listed(vec![Seen { id: id(1), state, snapshots: vec![] }]));
     assert!(bench.settle().is_empty());
     bench.want(vec![]);
     assert!(bench.settle().contains(&"delete"));
@@ -300,4 +344,35 @@ fn reports_carry_the_generation_of_the_spec_and_are_not_repeated() {
     assert!(bench.machine.take_changes().reports.is_empty());
     bench.want(vec![AllocationSpec { generation: 42, ..spec(1, RestartPolicy::Always) }]);
     assert_eq!(bench.machine.take_changes().reports[0].generation, 42, "a new generation is acknowledged");
+}
+
+#[test]
+fn a_stop_may_be_made_shorter_while_it_is_under_way() {
+    let mut bench = Bench::holding_the_image();
+    bench.want(vec![spec(1, RestartPolicy::Always)]);
+    bench.settle();
+    let stop = |seconds| AllocationSpec {
+        desired: AllocationDesired::Stopped,
+        stop_seconds: Some(seconds),
+        ..spec(1, RestartPolicy::Always)
+    };
+    let graces = |actions: &[Action]| -> Vec<u64> {
+        let grace =
+            |action: &Action| if let Work::Stop { grace, .. } = action.work { Some(grace.as_secs()) } else { None };
+        actions.iter().filter_map(grace).collect()
+    };
+    bench.want(vec![stop(600)]);
+    let first = bench.plan();
+    assert_eq!(graces(&first), [600]);
+    bench.want(vec![stop(900)]);
+    assert!(graces(&bench.plan()).is_empty(), "it can only be brought forward");
+    bench.want(vec![stop(0)]);
+    let second = bench.plan();
+    assert_eq!(graces(&second), [0]);
+    bench.want(vec![AllocationSpec { epoch: 2, ..spec(1, RestartPolicy::Always) }]);
+    bench.answer(op_of(&second, "stop"), Outcome::Done);
+    assert!(bench.plan().iter().all(|action| kind(&action.work) != "start"), "one stop has not been answered");
+    bench.answer(op_of(&first, "stop"), Outcome::Done);
+    assert!(bench.settle().contains(&"start"));
+    assert_eq!(bench.state().0, AllocationState::Running);
 }

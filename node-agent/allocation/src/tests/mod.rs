@@ -2,6 +2,7 @@
 
 mod any_order;
 mod lifecycle;
+mod snapshots;
 
 use std::collections::BTreeMap;
 use std::net::Ipv4Addr;
@@ -10,10 +11,14 @@ use roost_types::allocation::AllocationDesired;
 use roost_types::image::RootfsFormat;
 use roost_types::instance::RestartPolicy;
 use roost_types::sync::{DesiredSet, NodeNetwork};
-use roost_types::{AllocationId, AllocationSpec, ExitStatus, ImageDigest, InstanceId, Size, Timestamp};
+use roost_types::{AllocationId, AllocationSpec, ExitStatus, ImageDigest, InstanceId, Size, SnapshotId, Timestamp};
 
 pub(crate) fn id(n: u8) -> AllocationId {
     AllocationId::mint(1_000, [n; 10])
+}
+
+pub(crate) fn snapshot(n: u8) -> SnapshotId {
+    SnapshotId::mint(1_000, [n; 10])
 }
 
 pub(crate) fn digest() -> ImageDigest {
@@ -41,6 +46,11 @@ pub(crate) fn spec(n: u8, restart: RestartPolicy) -> AllocationSpec {
         publish: vec![format!("{}:80", 18_000 + u16::from(n)).parse().unwrap()],
         restart,
         seed_from: None,
+        seed_snapshot: None,
+        snapshots: vec![],
+        restore: None,
+        stop_seconds: None,
+        first_boot: false,
     }
 }
 

@@ -8,7 +8,6 @@ use std::ffi::CString;
 use std::fs;
 use std::io::Write;
 use std::os::fd::{AsFd, OwnedFd};
-use std::path::PathBuf;
 
 use nix::sched::CloneFlags;
 use nix::sys::resource::{Resource, getrlimit, setrlimit};
@@ -19,11 +18,11 @@ use serde::{Deserialize, Serialize};
 
 use super::cgroup::Entry;
 use super::netlink::Netlink;
-use super::overlay::{self, Layers};
+use super::overlay::{self, Layers, Stage};
 use super::plan::{DEFAULT_PATH, Plan, Profile};
 use super::seccomp::{self, Program};
 use super::wire::{self, Context, Failure};
-use super::{caps, init, mounts, sys, terminal, title};
+use super::{caps, init, mounts, sys, terminal};
 
 /// The most files a container's process may have open at once.
 const MAX_FILES: u64 = 524_288;
@@ -45,8 +44,8 @@ pub enum Report {
     Failed(Failure),
 }
 
-/// From the keeper to a container's first process: its layers are beside this message, the rest
-/// is ready too.
+/// From the keeper to a container's first process: its layers and its `/dev` are beside this message, the rest is ready
+/// too.
 #[derive(Debug, Serialize, Deserialize)]
 pub struct Go {}
 
@@ -56,14 +55,16 @@ pub struct Inheritance<'a> {
     pub plan: &'a Plan,
     /// Filter of its profile.
     pub program: &'a Program,
+    /// The init program of `app` containers, and its filter.
+    pub init: (&'a OwnedFd, &'a Program),
     /// Its end of the channel.
     pub channel: OwnedFd,
     /// Groups to join.
     pub entry: Entry,
     /// Standard output and error.
     pub output: [OwnedFd; 2],
-    /// A directory that can be mounted on.
-    pub mount_point: PathBuf,
+    /// Where to put the root together.
+    pub stage: &'a Stage,
 }
 
 /// Becomes the container's first process. Never returns.
@@ -86,22 +87,22 @@ pub fn give_up(channel: &OwnedFd, failure: Failure) -> ! {
 }
 
 fn become_container(own: &Inheritance<'_>) -> Result<(), Failure> {
-    title::set("roost-init").step(|| "take the title roost-init")?;
     rustix::process::set_dumpable_behavior(DumpableBehavior::NotDumpable).step(|| "become non-dumpable")?;
     join(&own.entry)?;
     nix::sched::unshare(CloneFlags::CLONE_NEWCGROUP).step(|| "make a cgroup namespace")?;
     fs::write("/proc/self/oom_score_adj", OOM_SCORE_ADJ).step(|| "write /proc/self/oom_score_adj")?;
-    let layers = receive_layers(&own.channel)?;
+    let Parts { layers, dev } = receive_parts(&own.channel)?;
     mount_change("/", MountPropagationFlags::REC | MountPropagationFlags::PRIVATE)
         .step(|| "make the mounts private")?;
-    // Before the ids change: the mount point lies in a directory that only the board's root may enter.
-    overlay::enter_scratch(&own.mount_point)?;
+    // Before the ids change: the stage lies in a directory that only the board's root may enter.
+    own.stage.enter()?;
     become_root()?;
     let root = overlay::assemble(&layers, own.plan.profile)?;
     drop(layers);
     nix::unistd::sethostname(&own.plan.host_name).step(|| format!("set the host name {}", own.plan.host_name))?;
     Netlink::open()?.configure_inside(own.plan)?;
-    mounts::furnish(root.as_fd(), own.plan)?;
+    mounts::furnish(root.as_fd(), dev.as_fd(), own.plan)?;
+    drop(dev);
     let console = match own.plan.profile {
         Profile::App => None,
         Profile::System => Some(terminal::make_console(root.as_fd(), &own.channel)?),
@@ -132,11 +133,17 @@ pub fn join(entry: &Entry) -> Result<(), Failure> {
     Ok(())
 }
 
-fn receive_layers(channel: &OwnedFd) -> Result<Layers, Failure> {
+/// What the keeper made for the container's root.
+struct Parts {
+    layers: Layers,
+    dev: OwnedFd,
+}
+
+fn receive_parts(channel: &OwnedFd) -> Result<Parts, Failure> {
     let message = wire::receive::<Go>(channel, &mut [0; wire::MAX_REPORT]).step(|| "wait for the layers")?;
     let mut fds = message.map(|(Go {}, fds)| fds).unwrap_or_default().into_iter();
-    match (fds.next(), fds.next()) {
-        (Some(lower), Some(writable)) => Ok(Layers { lower, writable }),
+    match (fds.next(), fds.next(), fds.next()) {
+        (Some(lower), Some(writable), Some(dev)) => Ok(Parts { layers: Layers { lower, writable }, dev }),
         _ => Err(Failure::NotRunning),
     }
 }
@@ -166,7 +173,7 @@ fn start_under_init(own: &Inheritance<'_>) -> Failure {
             }
             execute(own.plan.profile, own.program, &own.plan.command, &own.plan.environment)
         }
-        Ok(sys::Cloned::Parent { pid, pidfd: _ }) => init::run(pid, own.program),
+        Ok(sys::Cloned::Parent { pid, pidfd: _ }) => init::become_init(pid, own.init.0, own.init.1),
         Err(error) => Failure::step("fork the command", &error),
     }
 }
@@ -247,17 +254,22 @@ pub fn note(text: &str) {
     let _ = writeln!(std::io::stderr(), "keeper: {text}");
 }
 
-/// The filter of each profile, compiled once.
+/// The filters, compiled once.
 pub struct Programs {
     app: Program,
     system: Program,
+    init: Program,
 }
 
 impl Programs {
-    /// Compiles both.
+    /// Compiles all.
     #[must_use]
     pub fn new() -> Self {
-        Self { app: seccomp::compile(Profile::App), system: seccomp::compile(Profile::System) }
+        Self {
+            app: seccomp::compile(Profile::App),
+            system: seccomp::compile(Profile::System),
+            init: seccomp::compile_init(),
+        }
     }
 
     /// The filter of a profile.
@@ -267,6 +279,12 @@ impl Programs {
             Profile::App => &self.app,
             Profile::System => &self.system,
         }
+    }
+
+    /// The filter of the init program of `app` containers.
+    #[must_use]
+    pub const fn of_init(&self) -> &Program {
+        &self.init
     }
 }
 

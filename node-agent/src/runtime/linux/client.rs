@@ -6,11 +6,14 @@ use std::path::{Path, PathBuf};
 use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
+use roost_allocation::Counters;
+use roost_types::size::Resources;
 use roost_types::stream::Resize;
 use roost_types::sync::NodeNetwork;
 use roost_types::{AllocationId, AllocationSpec, ExitStatus, FileRequest, InstanceStats};
 use tokio::sync::{mpsc, oneshot};
 
+use super::cgroup::Cgroups;
 use super::connection::{LinuxConfig, Shared, call_connected, ensure_connected, step, unexpected};
 use super::logs::{Reader, merge};
 use super::state::Paths;
@@ -20,6 +23,8 @@ use crate::runtime::{
     ContainerStatus, ExecControl, ExecPlan, ExecSession, LogChunk, Runtime, RuntimeError, RuntimeEvent, Started,
 };
 
+/// How long the processes of a container may take until they are paused: one that waits for a disk takes its time.
+const FREEZE_TIMEOUT: Duration = Duration::from_secs(10);
 /// How often a follower looks for new output.
 const FOLLOW_INTERVAL: Duration = Duration::from_millis(100);
 
@@ -30,6 +35,8 @@ const PIECE: usize = 32 * 1024;
 pub struct LinuxRuntime {
     shared: Arc<Shared>,
     events: tokio::sync::Mutex<mpsc::UnboundedReceiver<RuntimeEvent>>,
+    /// None on a machine without any, where no keeper starts a container either.
+    cgroups: Option<Cgroups>,
 }
 
 impl LinuxRuntime {
@@ -38,6 +45,7 @@ impl LinuxRuntime {
     /// # Errors
     /// When no keeper can be started.
     pub async fn connect(config: LinuxConfig) -> Result<Self, RuntimeError> {
+        let cgroups = Cgroups::detect(&config.cgroup_parent).ok();
         let paths = Paths { state: config.state_dir.clone(), run: config.run_dir.clone() };
         let (events, receiver) = mpsc::unbounded_channel();
         let shared = Arc::new(Shared {
@@ -48,7 +56,7 @@ impl LinuxRuntime {
             events,
         });
         ensure_connected(&shared).await?;
-        Ok(Self { shared, events: tokio::sync::Mutex::new(receiver) })
+        Ok(Self { shared, events: tokio::sync::Mutex::new(receiver), cgroups })
     }
 
     /// The directory that holds a container's `upper` (its writable layer, ids as the container sees them), `work` and
@@ -122,6 +130,21 @@ impl Runtime for LinuxRuntime {
         self.call_done(Call::Delete { id }).await
     }
 
+    async fn freeze(&self, id: AllocationId) -> Result<(), RuntimeError> {
+        match tokio::time::timeout(FREEZE_TIMEOUT, self.call_done(Call::Freeze { id })).await {
+            Ok(frozen) => frozen,
+            Err(_) => {
+                // It may be half paused; whether it was is of no interest.
+                let _ = self.call_done(Call::Thaw { id }).await;
+                Err(step("pause the container's processes", io::ErrorKind::TimedOut.into()))
+            }
+        }
+    }
+
+    async fn thaw(&self, id: AllocationId) -> Result<(), RuntimeError> {
+        self.call_done(Call::Thaw { id }).await
+    }
+
     async fn exec(&self, id: AllocationId, plan: &ExecPlan) -> Result<ExecSession, RuntimeError> {
         self.begin_exec(Call::Exec { id, command: plan.command.clone(), env: plan.env.clone(), tty: plan.tty }).await
     }
@@ -150,7 +173,7 @@ impl Runtime for LinuxRuntime {
         follow: bool,
     ) -> Result<mpsc::Receiver<LogChunk>, RuntimeError> {
         let directory = self.shared.paths.log(id);
-        if !directory.exists() {
+        if !self.shared.paths.instance(id).exists() {
             return Err(RuntimeError::NoContainer(id));
         }
         let (kept, reader) =
@@ -160,6 +183,10 @@ impl Runtime for LinuxRuntime {
         Ok(receiver)
     }
 
+    async fn limit(&self, id: AllocationId, resources: &Resources) -> Result<(), RuntimeError> {
+        self.call_done(Call::Limit { id, resources: *resources }).await
+    }
+
     async fn stats(&self, id: AllocationId) -> Result<InstanceStats, RuntimeError> {
         // The keeper knows whether it runs.
         let (reply, _) = self.call(Call::Stats { id }).await?;
@@ -167,6 +194,11 @@ impl Runtime for LinuxRuntime {
         let parent = self.shared.config.cgroup_parent.clone();
         let read = tokio::task::spawn_blocking(move || usage::read(&parent, id));
         Ok(read.await.map_err(|error| step("read what the container uses", io::Error::other(error)))??)
+    }
+
+    fn counters(&self, id: AllocationId) -> Option<Counters> {
+        // Read here: the keeper has nothing to add, and is not to be woken every few seconds.
+        self.cgroups.as_ref()?.counters(&id.to_string())
     }
 
     async fn next_event(&self) -> RuntimeEvent {

@@ -285,6 +285,7 @@ impl From<Failure> for RuntimeError {
         match failure {
             Failure::NoContainer(id) => Self::NoContainer(id),
             Failure::NotRunning => Self::NotRunning,
+            Failure::NotFrozen => Self::NotFrozen,
             Failure::Command { code, message } => Self::Command { code, message },
             Failure::Unsupported(text) => Self::Unsupported(text),
             Failure::Step { step, errno } => Self::Step { step, source: io::Error::from_raw_os_error(errno) },

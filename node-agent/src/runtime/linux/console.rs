@@ -259,7 +259,7 @@ mod tests {
     #[test]
     fn everybody_sees_and_may_type_and_one_that_left_is_forgotten() {
         let log = Scratch::new("console");
-        let mut writer = logs::Writer::open(log.path()).unwrap();
+        let mut writer = logs::Writer::new(log.path().to_owned());
         writer.write(false, b"one\ntwo\nlogin: ").unwrap();
         let (mut console, own) = console();
         let first = console.attach(log.path(), 2).unwrap();

@@ -18,17 +18,16 @@ use super::holder::Holder;
 use super::image_mounts::ImageMounts;
 use super::logs::{Bucket, Writer};
 use super::netlink::Netlink;
+use super::overlay::Stage;
 use super::plan::{self, Plan, Profile};
 use super::state::{self, Paths, Saved};
 use super::sys::{self, Cloned};
 use super::wire::{self, Context, Failure, StartCall};
-use super::{exec, overlay, userns};
+use super::{dev, exec, first_boot, overlay, quota, userns};
 use crate::runtime::ContainerState;
 
 /// How long a new process may take until it is executed. It waits for nothing but the kernel.
 const START_TIMEOUT: Duration = Duration::from_secs(10);
-/// The most read from a stream at once.
-const READ: usize = 64 * 1024;
 
 /// The keeper's tools.
 pub struct Tools {
@@ -36,10 +35,14 @@ pub struct Tools {
     pub paths: Paths,
     /// The hierarchies.
     pub cgroups: Cgroups,
+    /// Where roots are put together.
+    pub stage: Stage,
     /// Mounted images.
     pub images: ImageMounts,
     /// Filters.
     pub programs: Programs,
+    /// The init program of `app` containers.
+    pub init: OwnedFd,
     /// The node's network namespace.
     pub netlink: Netlink,
     /// Holds consoles while there is no keeper.
@@ -77,12 +80,13 @@ impl Container {
     /// The step that failed; everything done before is undone, the writable layer kept.
     pub fn start(call: &StartCall, before: Option<&Saved>, tools: &mut Tools) -> Result<Self, Failure> {
         let resolver = fs::read_to_string("/etc/resolv.conf").unwrap_or_default();
-        let plan = plan::plan(&call.spec, &call.network, &plan::name_servers(&resolver));
+        let directory = tools.paths.instance(call.spec.id);
+        let first_boot = first_boot::load(&call.spec, &directory, before.is_some())?;
+        let plan = plan::plan(&call.spec, &call.network, &plan::name_servers(&resolver), first_boot.as_ref());
         let started = Self::try_start(call, &plan, tools);
         if started.is_err() {
             clean_up(call.spec.id, tools);
             // What was written for the process that is no more.
-            let directory = tools.paths.instance(call.spec.id);
             let restored = before.map_or_else(|| Saved::remove(&directory), |saved| saved.write(&directory));
             if let Err(error) = restored {
                 child::note(&format!("restore the state of {}: {error}", call.spec.id));
@@ -94,8 +98,10 @@ impl Container {
     fn try_start(call: &StartCall, plan: &Plan, tools: &mut Tools) -> Result<Self, Failure> {
         let id = call.spec.id;
         let directory = tools.paths.instance(id);
-        prepare_directories(&directory, &tools.paths.scratch(id))?;
-        let log = Writer::open(&tools.paths.log(id)).step(|| format!("open the log of {id}"))?;
+        prepare_directories(&directory)?;
+        quota::limit(&directory, plan.uid_base, call.spec.resources.disk_bytes.0)?;
+        let log = Writer::new(tools.paths.log(id));
+        make_output(&tools.paths.scratch(id))?;
         let output = open_output(&tools.paths.scratch(id), libc::O_NONBLOCK)?;
         // Of their own, since the container must not find its output non-blocking.
         let inside = open_output(&tools.paths.scratch(id), 0)?;
@@ -111,10 +117,11 @@ impl Container {
                 child::run(Inheritance {
                     plan,
                     program: tools.programs.of(plan.profile),
+                    init: (&tools.init, tools.programs.of_init()),
                     channel: theirs,
                     entry,
                     output: inside,
-                    mount_point: tools.paths.scratch(id).join("root"),
+                    stage: &tools.stage,
                 })
             }
             Cloned::Parent { pid, pidfd } => (pid, pidfd),
@@ -128,6 +135,7 @@ impl Container {
             start_ticks: state::start_ticks(pid.cast_unsigned()).unwrap_or(0),
             system: call.spec.system,
             stop_signal: stop_signal(plan, &image),
+            uid_base: plan.uid_base,
             environment: plan.environment.clone(),
         };
         // Before it runs: should the keeper die now, its successor knows the process.
@@ -136,9 +144,10 @@ impl Container {
         tools.netlink.plug_in(plan, pid)?;
         let userns = userns::open(pid)?;
         let layers = overlay::map_layers(image, &directory, userns.as_fd())?;
-        wire::send(&ours, &Go {}, &[layers.lower.as_fd(), layers.writable.as_fd()])
+        let dev = dev::make(plan.uid_base)?;
+        wire::send(&ours, &Go {}, &[layers.lower.as_fd(), layers.writable.as_fd(), dev.as_fd()])
             .step(|| "send its layers to the container")?;
-        drop(layers);
+        drop((layers, dev));
         let console = wait_for_exec(&ours)?.map(Console::new);
         if let Some(console) = &console
             && let Err(failure) = tools.holder.hold(id, console.master())
@@ -152,11 +161,11 @@ impl Container {
     /// Takes over what an earlier keeper started (or finds that it no longer runs).
     ///
     /// # Errors
-    /// When its log or its output cannot be opened.
+    /// When its output cannot be opened.
     pub fn adopt(saved: Saved, tools: &mut Tools) -> Result<Self, Failure> {
         let id = saved.id;
         let paths = &tools.paths;
-        let log = Writer::open(&paths.log(id)).step(|| format!("open the log of {id}"))?;
+        let log = Writer::new(paths.log(id));
         let mut adopted = Self { saved, running: None, log, bucket: Bucket::new(sys::unix_ms()) };
         let ContainerState::Running { pid, .. } = adopted.saved.phase else { return Ok(adopted) };
         let handle = i32::try_from(pid)
@@ -166,6 +175,7 @@ impl Container {
         // The handle first, then the check: a pid that was given to another process since does not pass.
         match handle {
             Some(pidfd) if state::start_ticks(pid) == Some(adopted.saved.start_ticks) => {
+                make_output(&paths.scratch(id))?;
                 let output = open_output(&paths.scratch(id), libc::O_NONBLOCK)?;
                 let console = adopted.saved.system.then(|| tools.holder.take(id)).flatten().map(Console::new);
                 adopted.running = Some(Running { pidfd, is_child: false, output, console, kill_at: None });
@@ -211,7 +221,7 @@ impl Container {
     /// The first process's handle became readable: learns how it ended. A process that an earlier keeper started has
     /// another parent now: its status is what the kernel keeps with the handle once it was reaped, or with the zombie
     /// before.
-    pub fn note_exit(&mut self, tools: &mut Tools) -> Option<ExitStatus> {
+    pub fn note_exit(&mut self, tools: &Tools, buffer: &mut [u8]) -> Option<ExitStatus> {
         let running = self.running.as_ref()?;
         let ContainerState::Running { pid, .. } = self.saved.phase else { return None };
         let status = if running.is_child {
@@ -220,7 +230,7 @@ impl Container {
             let kept = sys::pidfd_exit_status(running.pidfd.as_fd());
             kept.or_else(|| state::zombie_status(pid)).unwrap_or(UNKNOWN)
         };
-        while self.copy_output(u64::MAX) > 0 {}
+        while self.copy_output(u64::MAX, buffer) > 0 {}
         let text = self.saved.id.to_string();
         let exit = ExitStatus {
             code: if status == UNKNOWN { -1 } else { sys::exit_code(status) },
@@ -230,7 +240,6 @@ impl Container {
         self.running = None;
         self.saved.phase = ContainerState::Exited { exit: Some(exit) };
         self.save(&tools.paths);
-        clean_up(self.saved.id, tools);
         Some(exit)
     }
 
@@ -254,9 +263,9 @@ impl Container {
     }
 
     /// Copies output to the log as far as the container's rate allows.
-    pub fn drain(&mut self, now_ms: i64) {
+    pub fn drain(&mut self, now_ms: i64, buffer: &mut [u8]) {
         let allowed = self.bucket.available(now_ms);
-        let copied = self.copy_output(allowed);
+        let copied = self.copy_output(allowed, buffer);
         self.bucket.take(copied);
     }
 
@@ -265,22 +274,25 @@ impl Container {
         self.bucket.available(now_ms) > 0
     }
 
-    fn copy_output(&mut self, allowed: u64) -> u64 {
+    fn copy_output(&mut self, allowed: u64, buffer: &mut [u8]) -> u64 {
         let Some(running) = &mut self.running else { return 0 };
         let mut copied = 0;
-        let mut buffer = vec![0; READ.min(usize::try_from(allowed).unwrap_or(READ))];
+        let length = buffer.len().min(usize::try_from(allowed).unwrap_or(usize::MAX));
+        let buffer = &mut buffer[..length];
         if buffer.is_empty() {
             return 0;
         }
         if let Some(console) = &mut running.console {
-            let got = console.read(&mut buffer);
+            let got = console.read(buffer);
             copied += got as u64;
-            if let Err(error) = self.log.write(false, &for_log(&buffer[..got])) {
+            if got > 0
+                && let Err(error) = self.log.write(false, &for_log(&buffer[..got]))
+            {
                 child::note(&format!("write the log of {}: {error}", self.saved.id));
             }
         }
         for (fd, stderr) in running.output.iter().zip([false, true]) {
-            if let Ok(got) = rustix::io::read(fd, &mut buffer)
+            if let Ok(got) = rustix::io::read(fd, &mut *buffer)
                 && got > 0
             {
                 copied += got as u64;
@@ -331,39 +343,43 @@ impl Drop for Process {
     }
 }
 
-/// Takes away what exists only while a container runs.
+/// Takes away what exists only while a container runs. Its network cable goes with its network namespace, which the
+/// kernel takes down by itself.
 pub fn clean_up(id: AllocationId, tools: &mut Tools) {
-    if let Err(failure) = tools.netlink.unplug(&plan::veth_name(id)) {
-        child::note(&format!("{failure:?}"));
-    }
-    tools.images.release(id);
+    tools.images.release(id, sys::unix_ms());
     tools.holder.release(id);
     // Groups that are still busy are tried again by the next start or by delete.
     let _ = tools.cgroups.remove(&id.to_string());
 }
 
-fn prepare_directories(instance: &Path, scratch: &Path) -> Result<(), Failure> {
-    for path in [instance, scratch] {
-        state::private_directory(path).step(|| format!("make {}", path.display()))?;
-    }
-    for path in [instance.join("upper"), instance.join("work"), scratch.join("root")] {
+fn prepare_directories(instance: &Path) -> Result<(), Failure> {
+    state::private_directory(instance).step(|| format!("make {}", instance.display()))?;
+    for path in [instance.join("upper"), instance.join("work")] {
         fs::create_dir_all(&path).step(|| format!("make {}", path.display()))?;
     }
     Ok(())
 }
 
-/// Opens the FIFOs that carry a container's output. Whoever holds one can read and write it, so that neither end's
-/// death breaks the other.
-fn open_output(scratch: &Path, flags: i32) -> Result<[OwnedFd; 2], Failure> {
+/// The FIFOs that carry a container's output.
+const OUTPUT: [&str; 2] = ["stdout", "stderr"];
+
+fn make_output(scratch: &Path) -> Result<(), Failure> {
     state::private_directory(scratch).step(|| format!("make {}", scratch.display()))?;
+    for path in OUTPUT.map(|name| scratch.join(name)) {
+        sys::make_fifo(&path).step(|| format!("make the FIFO {}", path.display()))?;
+    }
+    Ok(())
+}
+
+/// Opens the FIFOs. Whoever holds one can read and write it, so that neither end's death breaks the other.
+fn open_output(scratch: &Path, flags: i32) -> Result<[OwnedFd; 2], Failure> {
     let open = |name: &str| -> Result<OwnedFd, Failure> {
         let path = scratch.join(name);
-        sys::make_fifo(&path).step(|| format!("make the FIFO {}", path.display()))?;
         let flags = flags | libc::O_NOFOLLOW;
         let fifo = fs::OpenOptions::new().read(true).write(true).custom_flags(flags).open(&path);
         fifo.map(Into::into).step(|| format!("open the FIFO {}", path.display()))
     };
-    Ok([open("stdout")?, open("stderr")?])
+    Ok([open(OUTPUT[0])?, open(OUTPUT[1])?])
 }
 
 /// How the first process is asked to end: an app's command by SIGTERM, an init by what its program is.

@@ -6,6 +6,7 @@ use std::path::Path;
 use roost_types::node::{CgroupMode, Feature};
 
 use super::cgroup::{self, Cgroups};
+use super::quota;
 
 /// Which cgroup hierarchies carry the limits.
 #[must_use]
@@ -13,9 +14,9 @@ pub fn cgroup_mode() -> CgroupMode {
     Cgroups::detect(Path::new("roost")).map_or(CgroupMode::V2, |found| found.mode())
 }
 
-/// Every feature that Roost uses, with advice where one is missing.
+/// Every feature that Roost uses, with advice where one is missing. Containers will lie in `state`.
 #[must_use]
-pub fn probe() -> Vec<Feature> {
+pub fn probe(state: &Path) -> Vec<Feature> {
     let filesystems = fs::read_to_string("/proc/filesystems").unwrap_or_default();
     let release = fs::read_to_string("/proc/sys/kernel/osrelease").unwrap_or_default();
     let groups = Cgroups::detect(Path::new("roost")).ok();
@@ -30,7 +31,18 @@ pub fn probe() -> Vec<Feature> {
         feature("memory_limit", controller("memory"), &cgroup::missing("memory")),
         feature("pids_limit", controller("pids"), &cgroup::missing("pids")),
         feature("cpu_limit", controller("cpu"), &cgroup::missing("cpu")),
-        device_policy(groups.as_ref()),
+        feature(
+            "device_policy",
+            groups.as_ref().is_some_and(Cgroups::limits_devices),
+            "use a kernel with CONFIG_CGROUP_DEVICE (cgroups v1) or CONFIG_CGROUP_BPF (v2): without, the user namespace \
+             and nodev mounts keep devices out alone",
+        ),
+        feature(
+            "disk_limit",
+            quota::is_supported(state),
+            "use kernel 5.14 or newer and put the agent's state on ext4 made with 'tune2fs -O project,quota' and mounted \
+             with 'prjquota', or on xfs mounted with 'prjquota': without, disk limits are not enforced",
+        ),
         feature("user_namespaces", Path::new("/proc/self/ns/user").exists(), "use a kernel with CONFIG_USER_NS"),
         feature("overlayfs", module("overlay"), "use a kernel with CONFIG_OVERLAY_FS"),
         feature("erofs", module("erofs"), "use a kernel with CONFIG_EROFS_FS, or images in squashfs"),
@@ -58,19 +70,6 @@ pub fn probe() -> Vec<Feature> {
         ),
         feature("ksm", Path::new("/sys/kernel/mm/ksm/run").exists(), "use a kernel with CONFIG_KSM to share memory"),
     ]
-}
-
-/// Version 2 has no device controller: device nodes are kept out by the user namespace and a `nodev` root alone.
-fn device_policy(groups: Option<&Cgroups>) -> Feature {
-    let (supported, advice) = match groups {
-        Some(Cgroups::V1(found)) => (found.has("devices"), cgroup::missing("devices")),
-        Some(Cgroups::V2(_)) | None => (
-            false,
-            "no device list is enforced by cgroups here; the user namespace and nodev mounts keep devices out"
-                .to_owned(),
-        ),
-    };
-    feature("device_policy", supported, &advice)
 }
 
 fn feature(name: &str, supported: bool, advice: &str) -> Feature {

@@ -1,7 +1,8 @@
 //! Root file system files, each mounted once in the keeper's mount namespace whatever the number of its containers.
 //!
 //! The loop device is freed by the kernel with the last user of the mount, so a keeper that is killed leaks nothing. A
-//! container's overlay keeps its image in use by itself: the table here may forget an image at any time.
+//! container's overlay keeps its image in use by itself: the table here may forget an image at any time. An image that no
+//! container uses stays mounted for [`IDLE_MS`], so that the next start finds its pages in the cache.
 
 use std::collections::HashMap;
 use std::fs::{self, File, OpenOptions};
@@ -19,12 +20,16 @@ use rustix::mount::{
 use super::sys;
 use super::wire::{Context, Failure};
 
+/// How long an image stays mounted without a container, in milliseconds.
+pub const IDLE_MS: i64 = 60_000;
 /// How often to try when other processes take the free loop device first.
 const LOOP_ATTEMPTS: u32 = 64;
 
 struct Mounted {
     point: PathBuf,
     users: Vec<AllocationId>,
+    /// When it is to be unmounted (Unix milliseconds), while nobody uses it.
+    unmount_at: Option<i64>,
 }
 
 /// The images that are mounted.
@@ -55,21 +60,37 @@ impl ImageMounts {
             let point = self.directory.join(digest.hex());
             fs::create_dir_all(&point).step(|| format!("make {}", point.display()))?;
             mount_file(file, format, &point)?;
-            self.mounted.insert(digest.clone(), Mounted { point, users: Vec::new() });
+            self.mounted.insert(digest.clone(), Mounted { point, users: Vec::new(), unmount_at: None });
         }
         let mounted = self.mounted.get_mut(digest).expect("inserted above");
         if !mounted.users.contains(&user) {
             mounted.users.push(user);
         }
+        mounted.unmount_at = None;
         open_tree(CWD, &mounted.point, OpenTreeFlags::OPEN_TREE_CLONE | OpenTreeFlags::OPEN_TREE_CLOEXEC)
             .step(|| format!("copy the mount {}", mounted.point.display()))
     }
 
-    /// A container no longer runs: unmounts the images that only it used.
-    pub fn release(&mut self, user: AllocationId) {
-        self.mounted.retain(|_, mounted| {
+    /// A container no longer runs: an image that only it used is unmounted in a while.
+    pub fn release(&mut self, user: AllocationId, now_ms: i64) {
+        for mounted in self.mounted.values_mut() {
             mounted.users.retain(|other| *other != user);
-            if !mounted.users.is_empty() {
+            if mounted.users.is_empty() && mounted.unmount_at.is_none() {
+                mounted.unmount_at = Some(now_ms.saturating_add(IDLE_MS));
+            }
+        }
+    }
+
+    /// When the next image is to be unmounted (Unix milliseconds).
+    #[must_use]
+    pub fn next_unmount(&self) -> Option<i64> {
+        self.mounted.values().filter_map(|mounted| mounted.unmount_at).min()
+    }
+
+    /// Unmounts the images whose time has come.
+    pub fn unmount_idle(&mut self, now_ms: i64) {
+        self.mounted.retain(|_, mounted| {
+            if mounted.unmount_at.is_none_or(|at| at > now_ms) {
                 return true;
             }
             // Detached: overlays that still end hold their own copy, and the kernel frees it with them.

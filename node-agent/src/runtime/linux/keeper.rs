@@ -17,6 +17,7 @@ use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
 use std::time::Duration;
 
 use roost_types::AllocationId;
+use roost_types::size::Resources;
 use rustix::event::{PollFd, PollFlags, Timespec, poll};
 use rustix::io::Errno;
 use rustix::net::SocketFlags;
@@ -25,6 +26,7 @@ use super::child::note;
 use super::console::Part;
 use super::container::{self, Container, Tools};
 use super::execs::{Execs, Owner, Progress, Task};
+use super::quota;
 use super::state::Saved;
 use super::sys;
 use super::wire::{self, Call, Context, Event, Failure, Message, Reply, Request, StartCall};
@@ -37,12 +39,23 @@ const RETRY_MS: i64 = 10;
 /// Number of a connection.
 pub type ConnectionId = u64;
 
-/// Somebody who waits for a container to be gone.
+/// Somebody who waits for a container.
 struct Waiter {
     connection: ConnectionId,
     seq: u64,
     id: AllocationId,
-    delete: bool,
+    until: Until,
+}
+
+/// What is waited for.
+#[derive(Clone, Copy, PartialEq, Eq)]
+enum Until {
+    /// Nothing of it runs.
+    Stopped,
+    /// Nothing of it is left.
+    Deleted,
+    /// All of it is paused.
+    Frozen,
 }
 
 /// The keeper and all it holds.
@@ -54,6 +67,8 @@ pub struct Keeper {
     containers: BTreeMap<AllocationId, Container>,
     execs: Execs,
     waiters: Vec<Waiter>,
+    /// Containers that are paused, and the connection at whose wish.
+    frozen: BTreeMap<AllocationId, ConnectionId>,
     buffer: Box<[u8]>,
 }
 
@@ -80,6 +95,7 @@ impl Keeper {
             containers: BTreeMap::new(),
             execs: Execs::default(),
             waiters: Vec::new(),
+            frozen: BTreeMap::new(),
             buffer: vec![0; wire::MAX_MESSAGE].into_boxed_slice(),
         }
     }
@@ -102,6 +118,9 @@ impl Keeper {
             let container = Container::adopt(saved, &mut self.tools)?;
             if container.running.is_none() {
                 container::clean_up(id, &mut self.tools);
+            } else if self.tools.cgroups.is_frozen(&id.to_string()) {
+                // Whoever wanted it paused lost its keeper, and is told so.
+                self.tools.cgroups.freeze(&id.to_string(), false)?;
             }
             self.containers.insert(id, container);
         }
@@ -117,7 +136,7 @@ impl Keeper {
                 Source::Exit(id) => self.note_exit(id),
                 Source::Output(id) => {
                     if let Some(container) = self.containers.get_mut(&id) {
-                        container.drain(sys::unix_ms());
+                        container.drain(sys::unix_ms(), &mut self.buffer);
                     }
                 }
                 Source::Console(id, part) => self.serve_console(id, part),
@@ -131,6 +150,7 @@ impl Keeper {
                 console.forget_gone();
             }
         }
+        self.tools.images.unmount_idle(now);
         self.settle_waiters();
         Ok(())
     }
@@ -156,6 +176,9 @@ impl Keeper {
         let mut due: Option<i64> = (dying || !self.waiters.is_empty()).then_some(RETRY_MS);
         let mut sooner = |ms: i64| due = Some(due.map_or(ms, |other| other.min(ms)).max(0));
         let mut throttled = Vec::new();
+        if let Some(at) = self.tools.images.next_unmount() {
+            sooner(at - now);
+        }
         for (&id, container) in &mut self.containers {
             if container.running.is_some() && !container.may_log(now) {
                 throttled.push(id);
@@ -189,7 +212,7 @@ impl Keeper {
     fn serve_console(&mut self, id: AllocationId, part: Part) {
         let Some(container) = self.containers.get_mut(&id) else { return };
         if part == Part::Master {
-            container.drain(sys::unix_ms());
+            container.drain(sys::unix_ms(), &mut self.buffer);
         }
         if let Ok(console) = container.console() {
             match part {
@@ -236,6 +259,34 @@ impl Keeper {
         self.connections.remove(&connection);
         self.waiters.retain(|waiter| waiter.connection != connection);
         self.execs.kill_of(connection);
+        let paused: Vec<AllocationId> =
+            self.frozen.iter().filter(|(_, owner)| **owner == connection).map(|(id, _)| *id).collect();
+        for id in paused {
+            if let Err(failure) = self.thaw(id) {
+                note(&format!("let {id} go on: {failure:?}"));
+            }
+        }
+    }
+
+    fn freeze(&mut self, waiter: Waiter) -> Result<(), Failure> {
+        let id = waiter.id;
+        let container = self.containers.get(&id).ok_or(Failure::NoContainer(id))?;
+        if container.running.is_none() {
+            return Err(Failure::NotRunning);
+        }
+        self.tools.cgroups.freeze(&id.to_string(), true)?;
+        self.frozen.insert(id, waiter.connection);
+        self.waiters.push(waiter);
+        Ok(())
+    }
+
+    /// Lets a container go on, if it was paused: one that has ended meanwhile did nothing more either.
+    fn thaw(&mut self, id: AllocationId) -> Result<Reply, Failure> {
+        self.frozen.remove(&id).ok_or(Failure::NotFrozen)?;
+        if self.containers.get(&id).is_some_and(|container| container.running.is_some()) {
+            self.tools.cgroups.freeze(&id.to_string(), false)?;
+        }
+        Ok(Reply::Done)
     }
 
     fn serve_request(&mut self, connection: ConnectionId, request: Request) {
@@ -247,10 +298,16 @@ impl Keeper {
             Call::List => Ok(Reply::List(self.list())),
             Call::EnsureNetwork(network) => self.tools.netlink.ensure_network(&network).map(|()| Reply::Done),
             Call::Start(call) => self.start(&call),
+            Call::Limit { id, resources } => self.limit(id, &resources).map(|()| Reply::Done),
             Call::Stop { id, grace_ms } => {
-                return self.stop(Waiter { connection, seq, id, delete: false }, grace_ms);
+                return self.stop(Waiter { connection, seq, id, until: Until::Stopped }, grace_ms);
             }
-            Call::Delete { id } => return self.stop(Waiter { connection, seq, id, delete: true }, 0),
+            Call::Delete { id } => return self.stop(Waiter { connection, seq, id, until: Until::Deleted }, 0),
+            Call::Freeze { id } => match self.freeze(Waiter { connection, seq, id, until: Until::Frozen }) {
+                Ok(()) => return self.settle_waiters(),
+                Err(failure) => Err(failure),
+            },
+            Call::Thaw { id } => self.thaw(id),
             Call::Exec { id, command, env, tty } => {
                 return self.begin_exec((connection, seq), id, &Task::Command { command, env, tty });
             }
@@ -291,10 +348,28 @@ impl Keeper {
         Ok(Reply::Started { pid, at: started_at })
     }
 
+    fn limit(&self, id: AllocationId, resources: &Resources) -> Result<(), Failure> {
+        let container = self.containers.get(&id).ok_or(Failure::NoContainer(id))?;
+        if container.running.is_none() {
+            return Err(Failure::NotRunning);
+        }
+        self.tools.cgroups.limit(&id.to_string(), resources)?;
+        let uid_base = container.saved.uid_base;
+        if uid_base > 0 {
+            quota::limit(&self.tools.paths.instance(id), uid_base, resources.disk_bytes.0)?;
+        }
+        Ok(())
+    }
+
     fn stop(&mut self, waiter: Waiter, grace_ms: u64) {
+        // What is paused can neither hear a signal nor, on version 1, die of one.
+        match self.thaw(waiter.id) {
+            Ok(_) | Err(Failure::NotFrozen) => {}
+            Err(failure) => note(&format!("let {} go on: {failure:?}", waiter.id)),
+        }
         match self.containers.get_mut(&waiter.id) {
             Some(container) => container.ask_to_stop(Duration::from_millis(grace_ms)),
-            None if waiter.delete => {}
+            None if waiter.until == Until::Deleted => {}
             None => return self.reply(waiter.connection, waiter.seq, Err(Failure::NoContainer(waiter.id)), &[]),
         }
         self.waiters.push(waiter);
@@ -305,12 +380,16 @@ impl Keeper {
     fn settle_waiters(&mut self) {
         for waiter in std::mem::take(&mut self.waiters) {
             let running = self.containers.get(&waiter.id).is_some_and(|container| container.running.is_some());
-            let result = if running {
-                None
-            } else if waiter.delete {
-                self.delete(waiter.id).transpose()
-            } else {
-                Some(Ok(Reply::Done))
+            let result = match waiter.until {
+                Until::Frozen if !running => {
+                    self.frozen.remove(&waiter.id);
+                    Some(Err(Failure::NotRunning))
+                }
+                Until::Frozen if !self.frozen.contains_key(&waiter.id) => Some(Err(Failure::NotFrozen)),
+                Until::Frozen => self.tools.cgroups.is_frozen(&waiter.id.to_string()).then_some(Ok(Reply::Done)),
+                Until::Stopped | Until::Deleted if running => None,
+                Until::Stopped => Some(Ok(Reply::Done)),
+                Until::Deleted => self.delete(waiter.id).transpose(),
             };
             match result {
                 Some(result) => self.reply(waiter.connection, waiter.seq, result, &[]),
@@ -362,8 +441,9 @@ impl Keeper {
 
     fn note_exit(&mut self, id: AllocationId) {
         let Some(container) = self.containers.get_mut(&id) else { return };
-        if let Some(exit) = container.note_exit(&mut self.tools) {
+        if let Some(exit) = container.note_exit(&self.tools, &mut self.buffer) {
             self.send_event(None, &Event::Exited { id, exit });
+            container::clean_up(id, &mut self.tools);
         }
     }
 

@@ -24,38 +24,45 @@ const OVERWRITTEN: &[u8] = b"[lines were overwritten before they could be read]\
 const CURRENT: &str = "current";
 const PREVIOUS: &str = "previous";
 
-/// The keeper's side.
+/// The keeper's side. A container that says nothing has no log.
 pub struct Writer {
     directory: PathBuf,
-    file: File,
+    file: Option<File>,
     size: u64,
 }
 
 impl Writer {
-    /// Goes on where the last writer stopped.
-    ///
-    /// # Errors
-    /// What opening says.
-    pub fn open(directory: &Path) -> io::Result<Self> {
-        fs::create_dir_all(directory)?;
-        let file = append(&directory.join(CURRENT))?;
-        let size = file.metadata()?.len();
-        Ok(Self { directory: directory.to_owned(), file, size })
+    /// A writer that goes on where the last one stopped.
+    #[must_use]
+    pub const fn new(directory: PathBuf) -> Self {
+        Self { directory, file: None, size: 0 }
     }
 
     /// Appends what was read from a stream.
     ///
     /// # Errors
-    /// What writing says.
+    /// What opening or writing says.
     pub fn write(&mut self, stderr: bool, bytes: &[u8]) -> io::Result<()> {
         let records = records(stderr, bytes);
+        if self.file.is_none() {
+            fs::create_dir_all(&self.directory)?;
+            self.open_current()?;
+        }
         if self.size + records.len() as u64 > MAX_FILE {
             fs::rename(self.directory.join(CURRENT), self.directory.join(PREVIOUS))?;
-            self.file = append(&self.directory.join(CURRENT))?;
-            self.size = 0;
+            self.open_current()?;
         }
-        self.file.write_all(&records)?;
-        self.size += records.len() as u64;
+        if let Some(file) = &mut self.file {
+            file.write_all(&records)?;
+            self.size += records.len() as u64;
+        }
+        Ok(())
+    }
+
+    fn open_current(&mut self) -> io::Result<()> {
+        let file = append(&self.directory.join(CURRENT))?;
+        self.size = file.metadata()?.len();
+        self.file = Some(file);
         Ok(())
     }
 }
@@ -215,12 +222,12 @@ impl Reader {
         Ok((tail(chunks, wanted), reader))
     }
 
-    /// What came since; none when the log is gone for good.
+    /// What came since; none when the log is gone for good, with the directory that it is in.
     ///
     /// # Errors
     /// What reading says.
     pub fn more(&mut self) -> io::Result<Option<Vec<LogChunk>>> {
-        if !self.directory.exists() {
+        if !self.directory.parent().is_some_and(Path::exists) {
             return Ok(None);
         }
         // The open file is read to its end first: it may have become the previous one meanwhile.
@@ -318,7 +325,7 @@ mod tests {
     #[test]
     fn a_follower_misses_nothing_in_one_turn_of_the_ring_and_is_told_after_two() {
         let scratch = crate::testing::Scratch::new("logs-follow");
-        let mut writer = Writer::open(scratch.path()).unwrap();
+        let mut writer = Writer::new(scratch.path().to_owned());
         let (_, mut reader) = Reader::open(scratch.path(), None).unwrap();
         let mut number = 0;
         let mut write = |bytes: usize| {
@@ -341,9 +348,12 @@ mod tests {
 
     #[test]
     fn the_ring_keeps_what_follows_a_rotation() {
-        let directory = std::env::temp_dir().join(format!("roost-logs-{}", std::process::id()));
-        let mut writer = Writer::open(&directory).unwrap();
-        let (_, mut reader) = Reader::open(&directory, None).unwrap();
+        let instance = std::env::temp_dir().join(format!("roost-logs-{}", std::process::id()));
+        let directory = instance.join("log");
+        let mut writer = Writer::new(directory.clone());
+        writer.write(false, b"first\n").unwrap();
+        let (first, mut reader) = Reader::open(&directory, None).unwrap();
+        assert_eq!(text(&first), "first\n");
         let line = [vec![b'x'; 1022], vec![b'\n']].concat();
         for _ in 0..1500 {
             writer.write(false, &line).unwrap();
@@ -352,7 +362,7 @@ mod tests {
         assert_eq!(seen.len(), 1500);
         let total: u64 = fs::read_dir(&directory).unwrap().map(|e| e.unwrap().metadata().unwrap().len()).sum();
         assert!(total <= 2 * MAX_FILE);
-        fs::remove_dir_all(&directory).unwrap();
+        fs::remove_dir_all(&instance).unwrap();
         assert!(reader.more().unwrap().is_none());
     }
 }

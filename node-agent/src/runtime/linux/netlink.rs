@@ -4,6 +4,7 @@
 
 use std::io;
 use std::net::{IpAddr, Ipv4Addr};
+use std::os::fd::AsFd;
 
 use netlink_packet_core::{
     NLM_F_ACK, NLM_F_CREATE, NLM_F_EXCL, NLM_F_REPLACE, NLM_F_REQUEST, NetlinkHeader, NetlinkMessage, NetlinkPayload,
@@ -24,10 +25,14 @@ use super::wire::{Context, Failure};
 /// The bridge that a node's instances hang on.
 pub const BRIDGE: &str = "roost0";
 
+/// The longest answer: an acknowledgement or an error, which quotes the request.
+const MAX_ANSWER: usize = 4096;
+
 /// A conversation with the kernel about one network namespace.
 pub struct Netlink {
     socket: Socket,
     sequence: u32,
+    buffer: Box<[u8]>,
 }
 
 impl Netlink {
@@ -39,7 +44,7 @@ impl Netlink {
         let mut socket = Socket::new(NETLINK_ROUTE).step(|| "open a netlink socket")?;
         socket.bind_auto().step(|| "bind the netlink socket")?;
         socket.connect(&SocketAddr::new(0, 0)).step(|| "connect the netlink socket")?;
-        Ok(Self { socket, sequence: 0 })
+        Ok(Self { socket, sequence: 0, buffer: vec![0; MAX_ANSWER].into_boxed_slice() })
     }
 
     /// Makes the bridge, its address, forwarding and the routes to other nodes fit.
@@ -128,19 +133,10 @@ impl Netlink {
             .step(|| format!("route everything via {}", plan.gateway))
     }
 
-    /// The index of a link by its name.
-    ///
-    /// # Errors
-    /// `ENODEV` when there is none.
-    pub fn index_of(&mut self, name: &str) -> io::Result<u32> {
-        let mut link = LinkMessage::default();
-        link.attributes.push(LinkAttribute::IfName(name.to_owned()));
-        self.send(RouteNetlinkMessage::GetLink(link), 0)?;
-        match self.receive()?.payload {
-            NetlinkPayload::InnerMessage(RouteNetlinkMessage::NewLink(found)) => Ok(found.header.index),
-            NetlinkPayload::Error(error) => Err(error.to_io()),
-            other => Err(io::Error::other(format!("unexpected netlink answer {other:?}"))),
-        }
+    /// The index of a link by its name; `ENODEV` when there is none.
+    fn index_of(&self, name: &str) -> io::Result<u32> {
+        // Asked by netlink, the answer is a kilobyte and a half about the link.
+        Ok(rustix::net::netdevice::name_to_index(self.socket.as_fd(), name)?)
     }
 
     fn set_up(&mut self, index: u32) -> io::Result<()> {
@@ -202,8 +198,8 @@ impl Netlink {
     /// The answer to the request just sent; a late answer to an earlier one is skipped.
     fn receive(&mut self) -> io::Result<NetlinkMessage<RouteNetlinkMessage>> {
         loop {
-            let (bytes, _) = self.socket.recv_from_full()?;
-            let message = NetlinkMessage::<RouteNetlinkMessage>::deserialize(&bytes)
+            let got = self.socket.recv(&mut &mut self.buffer[..], 0)?;
+            let message = NetlinkMessage::<RouteNetlinkMessage>::deserialize(&self.buffer[..got])
                 .map_err(|error| io::Error::new(io::ErrorKind::InvalidData, error.to_string()))?;
             if message.header.sequence_number == self.sequence {
                 return Ok(message);

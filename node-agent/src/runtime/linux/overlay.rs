@@ -7,9 +7,9 @@
 //! directory must be closed to everybody but the board's root.
 
 use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
-use std::path::Path;
+use std::path::{Path, PathBuf};
 
-use rustix::fs::{CWD, Mode, mkdir};
+use rustix::fs::CWD;
 use rustix::mount::{
     FsMountFlags, FsOpenFlags, MountAttrFlags, MoveMountFlags, OpenTreeFlags, fsconfig_create, fsconfig_set_flag,
     fsconfig_set_string, fsmount, fsopen, move_mount, open_tree,
@@ -41,25 +41,34 @@ pub fn map_layers(image: OwnedFd, directory: &Path, userns: BorrowedFd<'_>) -> R
     Ok(Layers { lower: image, writable })
 }
 
-/// Mounts a small file system of the container's own on `scratch` and goes there: somewhere to attach layers to that its
-/// root may enter. To be called with the board's ids, which may enter the way there.
-///
-/// # Errors
-/// The step that failed.
-pub fn enter_scratch(scratch: &Path) -> Result<(), Failure> {
-    let context = fsopen("tmpfs", FsOpenFlags::FSOPEN_CLOEXEC).step(|| "open the file system tmpfs")?;
-    for (key, value) in [("mode", "755"), ("uid", "0"), ("gid", "0"), ("size", "64k")] {
-        fsconfig_set_string(context.as_fd(), key, value).step(|| format!("set {key} of the scratch tmpfs"))?;
+/// Where a container's first process attaches its layers, each in its own mount namespace: one directory for all, made
+/// by the keeper.
+#[derive(Clone, Debug)]
+pub struct Stage(PathBuf);
+
+impl Stage {
+    /// Makes the directories.
+    ///
+    /// # Errors
+    /// The step that failed.
+    pub fn make(path: PathBuf) -> Result<Self, Failure> {
+        for name in ["lower", "writable", "root"] {
+            let directory = path.join(name);
+            std::fs::create_dir_all(&directory).step(|| format!("make {}", directory.display()))?;
+        }
+        Ok(Self(path))
     }
-    fsconfig_create(context.as_fd()).step(|| "make the scratch tmpfs")?;
-    let mount = fsmount(context.as_fd(), FsMountFlags::FSMOUNT_CLOEXEC, MountAttrFlags::MOUNT_ATTR_NODEV)
-        .step(|| "make a mount of the scratch tmpfs")?;
-    move_mount(mount.as_fd(), "", CWD, scratch, MoveMountFlags::MOVE_MOUNT_F_EMPTY_PATH)
-        .step(|| format!("attach the scratch tmpfs to {}", scratch.display()))?;
-    rustix::process::chdir(scratch).step(|| format!("go to {}", scratch.display()))
+
+    /// Goes there. To be called with the board's ids, which may enter the way there.
+    ///
+    /// # Errors
+    /// The step that failed.
+    pub fn enter(&self) -> Result<(), Failure> {
+        rustix::process::chdir(&self.0).step(|| format!("go to {}", self.0.display()))
+    }
 }
 
-/// Mounts the overlay below the current directory and returns it, attached. To be called as the container's root.
+/// Mounts the overlay on the stage, which is the current directory, and returns it, attached. To be called as the container's root.
 ///
 /// # Errors
 /// The step that failed.
@@ -86,6 +95,5 @@ pub fn assemble(layers: &Layers, profile: Profile) -> Result<OwnedFd, Failure> {
 }
 
 fn attach(mount: BorrowedFd<'_>, name: &str) -> Result<(), Failure> {
-    mkdir(name, Mode::from_raw_mode(0o755)).step(|| format!("make the mount point {name}"))?;
     move_mount(mount, "", CWD, name, MoveMountFlags::MOVE_MOUNT_F_EMPTY_PATH).step(|| format!("attach {name}"))
 }

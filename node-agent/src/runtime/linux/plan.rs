@@ -5,8 +5,10 @@
 use std::collections::BTreeMap;
 use std::net::Ipv4Addr;
 
-use roost_types::AllocationSpec;
 use roost_types::sync::NodeNetwork;
+use roost_types::{AllocationSpec, FirstBoot};
+
+use super::first_boot::Planned;
 
 /// How much a container may do inside.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
@@ -20,28 +22,34 @@ pub enum Profile {
 /// How the image's own init is told to end.
 pub const SIGNAL_SYSTEMD: i32 = 37; // SIGRTMIN+3 of the kernel's ABI as libc counts (34 + 3)
 
-/// Files of `/proc` that tell of the whole machine: hidden behind an empty file or directory.
-pub const MASKED: [&str; 13] = [
-    "proc/acpi",
-    "proc/asound",
-    "proc/interrupts",
-    "proc/kcore",
-    "proc/keys",
-    "proc/latency_stats",
-    "proc/timer_list",
-    "proc/timer_stats",
-    "proc/sched_debug",
-    "proc/scsi",
-    "sys/firmware",
-    "sys/devices/virtual/powercap",
-    "sys/devices/system/cpu/cpu0/thermal_throttle",
+/// What hides a part of `/proc` or `/sys`.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub enum Hidden {
+    /// A file: an empty one.
+    File,
+    /// A directory: an empty one that cannot be written.
+    Directory,
+}
+
+/// What tells of the whole machine and is hidden: the file system, the path in it, what it is.
+pub const MASKED: [(&str, &str, Hidden); 13] = [
+    ("proc", "acpi", Hidden::Directory),
+    ("proc", "asound", Hidden::Directory),
+    ("proc", "scsi", Hidden::Directory),
+    ("proc", "interrupts", Hidden::File),
+    ("proc", "kcore", Hidden::File),
+    ("proc", "keys", Hidden::File),
+    ("proc", "latency_stats", Hidden::File),
+    ("proc", "timer_list", Hidden::File),
+    ("proc", "timer_stats", Hidden::File),
+    ("proc", "sched_debug", Hidden::File),
+    ("sys", "firmware", Hidden::Directory),
+    ("sys", "devices/virtual/powercap", Hidden::Directory),
+    ("sys", "devices/system/cpu/cpu0/thermal_throttle", Hidden::Directory),
 ];
 
 /// Parts of `/proc` that can be read but not written.
-pub const READ_ONLY: [&str; 6] = ["proc/bus", "proc/fs", "proc/irq", "proc/sys", "proc/sysrq-trigger", "proc/tty"];
-
-/// Devices that a container gets, taken from the host's `/dev` one by one.
-pub const DEVICES: [&str; 6] = ["null", "zero", "full", "random", "urandom", "tty"];
+pub const READ_ONLY: [&str; 6] = ["bus", "fs", "irq", "sys", "sysrq-trigger", "tty"];
 
 /// A file that is written into the container at each start.
 #[derive(Clone, PartialEq, Eq, Debug)]
@@ -67,6 +75,8 @@ pub struct Plan {
     pub environment: Vec<String>,
     /// Files below `/etc`.
     pub files: Vec<WrittenFile>,
+    /// What is written before the first start only.
+    pub first_boot: Option<Planned>,
     /// Name of the host's end of its network cable.
     pub veth: String,
     /// Its address.
@@ -79,9 +89,14 @@ pub struct Plan {
     pub mac: [u8; 6],
 }
 
-/// Plans a container. `name_servers` are those of the board.
+/// Plans a container. `name_servers` are those of the board; `first_boot` is given before the first start only.
 #[must_use]
-pub fn plan(spec: &AllocationSpec, network: &NodeNetwork, name_servers: &[Ipv4Addr]) -> Plan {
+pub fn plan(
+    spec: &AllocationSpec,
+    network: &NodeNetwork,
+    name_servers: &[Ipv4Addr],
+    first_boot: Option<&FirstBoot>,
+) -> Plan {
     let host_name = spec.name.as_str().to_owned();
     Plan {
         profile: if spec.system { Profile::System } else { Profile::App },
@@ -89,6 +104,7 @@ pub fn plan(spec: &AllocationSpec, network: &NodeNetwork, name_servers: &[Ipv4Ad
         command: spec.command.clone(),
         environment: environment(&spec.env, spec.system),
         files: files(&host_name, spec.address, name_servers),
+        first_boot: first_boot.map(|content| Planned::new(spec, content)),
         veth: veth_name(spec.id),
         address: spec.address,
         prefix_len: network.prefix_len,

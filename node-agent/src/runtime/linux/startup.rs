@@ -18,9 +18,10 @@ use super::container::Tools;
 use super::holder::Holder;
 use super::image_mounts::ImageMounts;
 use super::netlink::Netlink;
+use super::overlay::Stage;
 use super::state::{self, Paths};
 use super::wire::{Context, Failure};
-use super::{keeper, sys};
+use super::{init, keeper, sys};
 
 /// The `keeper` subcommand: `--state DIR --run-dir DIR --cgroup-parent PATH`.
 pub fn main(arguments: impl Iterator<Item = OsString>) -> ExitCode {
@@ -38,6 +39,7 @@ fn describe(failure: &Failure) -> String {
     match failure {
         Failure::NoContainer(id) => format!("no container {id}"),
         Failure::NotRunning => "not running".to_owned(),
+        Failure::NotFrozen => "not frozen".to_owned(),
         Failure::Command { message, .. } | Failure::Unsupported(message) => message.clone(),
         Failure::Step { step, errno } => format!("{step}: {}", io::Error::from_raw_os_error(*errno)),
     }
@@ -91,8 +93,10 @@ fn serve(options: &Options) -> Result<(), Failure> {
         Tools {
             paths: paths.clone(),
             cgroups: Cgroups::detect(&options.cgroup_parent)?,
+            stage: Stage::make(paths.run.join("stage"))?,
             images: ImageMounts::new(paths.run.join("images")),
             programs: Programs::new(),
+            init: init::load()?,
             netlink: Netlink::open()?,
             holder: Holder::new(&paths.run, board.into()),
         },

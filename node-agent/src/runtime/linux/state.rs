@@ -67,21 +67,32 @@ pub struct Saved {
     pub system: bool,
     /// How its first process is asked to end.
     pub stop_signal: i32,
+    /// First of its host ids; 0 when an older keeper wrote this.
+    #[serde(default)]
+    pub uid_base: u32,
     /// Environment, for exec.
     pub environment: Vec<String>,
 }
 
 impl Saved {
-    /// Writes it so that a reader sees the old or the new one, whole.
+    /// Writes it so that a reader sees the old or the new one, whole. The very first is written in place: a piece of it
+    /// is as good as none.
     ///
     /// # Errors
     /// What writing says.
     pub fn write(&self, directory: &Path) -> io::Result<()> {
+        let bytes = serde_json::to_vec(self)?;
+        let file = directory.join(FILE);
+        let mut options = fs::OpenOptions::new();
+        options.write(true).mode(0o600);
+        match options.clone().create_new(true).open(&file) {
+            Ok(mut first) => return first.write_all(&bytes),
+            Err(error) if error.kind() == io::ErrorKind::AlreadyExists => {}
+            Err(error) => return Err(error),
+        }
         let new = directory.join(".container.json.new");
-        let mut file = fs::OpenOptions::new().write(true).create(true).truncate(true).mode(0o600).open(&new)?;
-        file.write_all(&serde_json::to_vec(self)?)?;
-        drop(file);
-        fs::rename(&new, directory.join(FILE))
+        options.create(true).truncate(true).open(&new)?.write_all(&bytes)?;
+        fs::rename(&new, &file)
     }
 
     /// Forgets it.

@@ -217,6 +217,203 @@ pub fn seccomp_install(program: &Program) -> io::Result<()> {
     check(unsafe { libc::syscall(libc::SYS_seccomp, libc::SECCOMP_SET_MODE_FILTER, 0, &raw const filter) })
 }
 
+/// One instruction of extended BPF, laid out as the kernel's `struct bpf_insn`.
+#[repr(C)]
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub struct BpfInstruction {
+    code: u8,
+    /// Destination in the low half, source in the high one.
+    registers: u8,
+    offset: i16,
+    value: i32,
+}
+
+impl BpfInstruction {
+    /// `to = *(u32 *)(from + offset)`
+    #[must_use]
+    pub const fn load_word(to: u8, from: u8, offset: i16) -> Self {
+        Self { code: 0x61, registers: (from << 4) | to, offset, value: 0 }
+    }
+
+    /// `register &= value`
+    #[must_use]
+    pub const fn and(register: u8, value: i32) -> Self {
+        Self { code: 0x57, registers: register, offset: 0, value }
+    }
+
+    /// Goes over the next `count` instructions when the register holds the value.
+    #[must_use]
+    pub const fn skip_if_equal(register: u8, value: i32, count: i16) -> Self {
+        Self { code: 0x15, registers: register, offset: count, value }
+    }
+
+    /// Goes over the next `count` instructions unless the register holds the value.
+    #[must_use]
+    pub const fn skip_unless_equal(register: u8, value: i32, count: i16) -> Self {
+        Self { code: 0x55, registers: register, offset: count, value }
+    }
+
+    /// Ends the program with an answer.
+    #[must_use]
+    pub const fn answer(value: i32) -> [Self; 2] {
+        let set = Self { code: 0xb7, registers: 0, offset: 0, value };
+        [set, Self { code: 0x95, registers: 0, offset: 0, value: 0 }]
+    }
+}
+
+/// `BPF_PROG_TYPE_CGROUP_DEVICE`.
+const BPF_PROGRAM_OF_DEVICES: u32 = 15;
+/// `BPF_CGROUP_DEVICE`.
+const BPF_DEVICES_OF_GROUP: u32 = 6;
+
+/// Hands a program that decides about devices to the kernel.
+///
+/// # Errors
+/// What the verifier says.
+pub fn bpf_load_device_program(program: &[BpfInstruction]) -> io::Result<OwnedFd> {
+    #[repr(C)]
+    struct Load {
+        kind: u32,
+        count: u32,
+        instructions: u64,
+        license: u64,
+        log: [u64; 2],
+        version_and_flags: u64,
+    }
+    let load = Load {
+        kind: BPF_PROGRAM_OF_DEVICES,
+        count: u32::try_from(program.len()).map_err(|_| io::Error::from_raw_os_error(libc::E2BIG))?,
+        instructions: program.as_ptr() as u64,
+        license: c"".as_ptr() as u64,
+        log: [0; 2],
+        version_and_flags: 0,
+    };
+    // SAFETY: BPF_PROG_LOAD reads `load` and what it points to, all of which outlive the call.
+    let fd = unsafe { libc::syscall(libc::SYS_bpf, 5, &raw const load, size_of::<Load>()) };
+    check(fd)?;
+    // SAFETY: a fresh descriptor that nobody else owns.
+    Ok(unsafe { OwnedFd::from_raw_fd(fd as RawFd) })
+}
+
+/// Lets a program decide about the devices of a group of the unified hierarchy and of all below it.
+///
+/// # Errors
+/// What the kernel says.
+pub fn bpf_attach_device_program(group: BorrowedFd<'_>, program: BorrowedFd<'_>) -> io::Result<()> {
+    let attach = [group.as_raw_fd() as u32, program.as_raw_fd() as u32, BPF_DEVICES_OF_GROUP, 0];
+    // SAFETY: BPF_PROG_ATTACH reads four numbers that outlive the call.
+    check(unsafe { libc::syscall(libc::SYS_bpf, 8, &raw const attach, size_of_val(&attach)) })
+}
+
+/// How many programs decide about the devices of a group itself.
+///
+/// # Errors
+/// `EINVAL` where the kernel has no such programs.
+pub fn bpf_device_programs(group: BorrowedFd<'_>) -> io::Result<u32> {
+    #[repr(C)]
+    struct Query {
+        group: u32,
+        kind: u32,
+        flags: [u32; 2],
+        ids: u64,
+        count: u32,
+        unused: u32,
+    }
+    let mut query = Query {
+        group: group.as_raw_fd() as u32,
+        kind: BPF_DEVICES_OF_GROUP,
+        flags: [0; 2],
+        ids: 0,
+        count: 0,
+        unused: 0,
+    };
+    // SAFETY: BPF_PROG_QUERY reads and writes `query`, which outlives the call; without ids it only counts.
+    check(unsafe { libc::syscall(libc::SYS_bpf, 16, &raw mut query, size_of::<Query>()) })?;
+    Ok(query.count)
+}
+
+/// `struct fsxattr`.
+#[repr(C)]
+#[derive(Default)]
+struct FileAttributes {
+    flags: u32,
+    sizes: [u32; 2],
+    project: u32,
+    rest: [u32; 3],
+}
+
+const FS_IOC_FSGETXATTR: u32 = 0x801C_581F;
+const FS_IOC_FSSETXATTR: u32 = 0x401C_5820;
+/// What is made in a directory belongs to its project.
+const FS_XFLAG_PROJINHERIT: u32 = 0x200;
+
+/// Gives a file or directory to a project of quotas; `false` when it was its already.
+///
+/// # Errors
+/// What the file system says.
+pub fn project_set(file: BorrowedFd<'_>, project: u32) -> io::Result<bool> {
+    let mut attributes = FileAttributes::default();
+    // SAFETY: the request encodes the size of `attributes`, which outlives the call.
+    check(unsafe { libc::ioctl(file.as_raw_fd(), FS_IOC_FSGETXATTR as _, &raw mut attributes) }.into())?;
+    if attributes.project == project {
+        return Ok(false);
+    }
+    attributes.project = project;
+    attributes.flags |= FS_XFLAG_PROJINHERIT;
+    // SAFETY: as above.
+    check(unsafe { libc::ioctl(file.as_raw_fd(), FS_IOC_FSSETXATTR as _, &raw const attributes) }.into())?;
+    Ok(true)
+}
+
+/// `struct if_dqblk`.
+#[repr(C)]
+#[derive(Default)]
+struct Quota {
+    /// In blocks of 1 KiB.
+    hard: u64,
+    soft: u64,
+    /// In bytes.
+    used: u64,
+    inodes: [u64; 3],
+    times: [u64; 2],
+    valid: u32,
+    unused: u32,
+}
+
+/// `quotactl_fd`, the same number on every machine.
+const SYS_QUOTACTL_FD: libc::c_long = 443;
+const Q_GETQUOTA: u32 = 0x80_0007;
+const Q_SETQUOTA: u32 = 0x80_0008;
+const PROJECT_QUOTA: u32 = 2;
+/// Only the limits of blocks are given.
+const QIF_BLIMITS: u32 = 1;
+
+/// Limits what the files of a project may take on the file system of `on`.
+///
+/// # Errors
+/// `ESRCH` or `ENOTTY` and the like where it has no such quotas, `ENOSYS` before kernel 5.14.
+pub fn quota_set(on: BorrowedFd<'_>, project: u32, bytes: u64) -> io::Result<()> {
+    let blocks = bytes.div_ceil(1024);
+    let quota = Quota { hard: blocks, soft: blocks, valid: QIF_BLIMITS, ..Quota::default() };
+    // SAFETY: Q_SETQUOTA reads `quota`, which outlives the call.
+    check(unsafe {
+        libc::syscall(SYS_QUOTACTL_FD, on.as_raw_fd(), Q_SETQUOTA << 8 | PROJECT_QUOTA, project, &raw const quota)
+    })
+}
+
+/// What the files of a project take on the file system of `on`, in bytes.
+///
+/// # Errors
+/// As [`quota_set`].
+pub fn quota_of(on: BorrowedFd<'_>, project: u32) -> io::Result<u64> {
+    let mut quota = Quota::default();
+    // SAFETY: Q_GETQUOTA writes `quota`, which outlives the call.
+    check(unsafe {
+        libc::syscall(SYS_QUOTACTL_FD, on.as_raw_fd(), Q_GETQUOTA << 8 | PROJECT_QUOTA, project, &raw mut quota)
+    })?;
+    Ok(quota.used)
+}
+
 /// Marks every descriptor from `first` on close-on-exec.
 ///
 /// # Errors
@@ -243,15 +440,6 @@ pub fn dup_onto(fd: impl AsFd, standard: u8) -> io::Result<()> {
     check(unsafe { libc::dup2(fd.as_fd().as_raw_fd(), i32::from(standard)) }.into())
 }
 
-/// Gives memory that was freed back to the kernel, where the C library can.
-pub fn return_free_memory() {
-    #[cfg(target_env = "gnu")]
-    // SAFETY: touches the allocator's own bookkeeping only.
-    unsafe {
-        libc::malloc_trim(0);
-    }
-}
-
 /// Ends this process at once, without running destructors or flushing buffers that belong to the process it was forked
 /// from.
 pub fn exit_now(code: i32) -> ! {
@@ -259,7 +447,7 @@ pub fn exit_now(code: i32) -> ! {
     unsafe { libc::_exit(code) }
 }
 
-/// Blocks every signal in this thread, so that [`wait_signal`] gets them.
+/// Blocks every signal in this thread: the init program waits for them.
 pub fn block_all_signals() {
     // SAFETY: a zeroed set filled by sigfillset is valid.
     unsafe {
@@ -288,20 +476,8 @@ pub fn ignore_broken_pipes() {
     unsafe { libc::signal(libc::SIGPIPE, libc::SIG_IGN) };
 }
 
-/// Waits for the next signal of those blocked and returns its number.
-#[must_use]
-pub fn wait_signal() -> i32 {
-    let mut signal = 0;
-    // SAFETY: a filled set and an int, both living through the call.
-    unsafe {
-        let mut set: libc::sigset_t = std::mem::zeroed();
-        libc::sigfillset(&raw mut set);
-        libc::sigwait(&raw const set, &raw mut signal);
-    }
-    signal
-}
-
-/// Sends a signal to a process, or with a negative number to a process group. Only for children that this process has not yet reaped.
+/// Sends a signal to a process, or with a negative number to a process group. Only for children that this process has
+/// not yet reaped.
 ///
 /// # Errors
 /// What `kill` says.
@@ -328,13 +504,33 @@ pub fn exit_code(status: i32) -> i32 {
 /// Replaces the program of this process; returns only when that failed.
 #[must_use]
 pub fn execve(path: &CString, arguments: &[CString], environment: &[CString]) -> io::Error {
-    let list = |items: &[CString]| -> Vec<*const libc::c_char> {
-        items.iter().map(|item| item.as_ptr()).chain([std::ptr::null()]).collect()
-    };
-    let (arguments, environment) = (list(arguments), list(environment));
+    let (arguments, environment) = (null_terminated(arguments), null_terminated(environment));
     // SAFETY: all three are null-terminated and live through the call.
     unsafe { libc::execve(path.as_ptr(), arguments.as_ptr(), environment.as_ptr()) };
     io::Error::last_os_error()
+}
+
+/// Replaces the program of this process by the one behind a handle; returns only when that failed.
+#[must_use]
+pub fn execute_handle(program: &OwnedFd, arguments: &[CString], environment: &[CString]) -> io::Error {
+    let (arguments, environment) = (null_terminated(arguments), null_terminated(environment));
+    // SAFETY: all are null-terminated and live through the call; an empty path stands for the handle itself.
+    unsafe {
+        libc::syscall(
+            libc::SYS_execveat,
+            program.as_raw_fd(),
+            c"".as_ptr(),
+            arguments.as_ptr(),
+            environment.as_ptr(),
+            libc::AT_EMPTY_PATH,
+        )
+    };
+    io::Error::last_os_error()
+}
+
+/// The addresses of strings with a null behind them; valid for as long as the strings.
+fn null_terminated(items: &[CString]) -> Vec<*const libc::c_char> {
+    items.iter().map(|item| item.as_ptr()).chain([std::ptr::null()]).collect()
 }
 
 /// The device of `/dev/ptmx`, for checking that a terminal multiplexer is the real one.

@@ -11,6 +11,7 @@ use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
 use std::path::PathBuf;
 
 use crate::runtime::ContainerStatus;
+use roost_types::size::Resources;
 use roost_types::stream::Resize;
 use roost_types::sync::NodeNetwork;
 use roost_types::{AllocationId, AllocationSpec, ExitStatus, FileRequest, Timestamp};
@@ -56,6 +57,13 @@ pub enum Call {
     EnsureNetwork(NodeNetwork),
     /// Start a container.
     Start(Box<StartCall>),
+    /// Put other limits in force on a running container.
+    Limit {
+        /// Which.
+        id: AllocationId,
+        /// The limits.
+        resources: Resources,
+    },
     /// End a container; answered when nothing of it runs.
     Stop {
         /// Which.
@@ -65,6 +73,16 @@ pub enum Call {
     },
     /// Leave no trace of a container; answered when none is left.
     Delete {
+        /// Which.
+        id: AllocationId,
+    },
+    /// Pause a container until this connection thaws it or ends; answered when nothing of it runs.
+    Freeze {
+        /// Which.
+        id: AllocationId,
+    },
+    /// Let it go on.
+    Thaw {
         /// Which.
         id: AllocationId,
     },
@@ -189,6 +207,8 @@ pub enum Failure {
     NoContainer(AllocationId),
     /// It does not run.
     NotRunning,
+    /// It was not paused all the time.
+    NotFrozen,
     /// The command cannot be executed.
     Command {
         /// 126 or 127.

@@ -47,7 +47,7 @@ pub async fn tree(client: &Client, from: &There, to: &Path, choices: &Choices) -
     };
     let what = format!("writing to {}", to.display());
     receive(client, answer, choices, move |archive| {
-        unpack(root, archive, u64::MAX, rules).map_err(|e| CliError::step(what, with_cause(&e)))
+        unpack(root, archive, u64::MAX, rules).map(drop).map_err(|e| CliError::step(what, with_cause(&e)))
     })
     .await
 }

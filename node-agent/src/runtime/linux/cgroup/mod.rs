@@ -7,6 +7,7 @@
 //! Processor time: `cpu_millis` is the container's *weight* when the board is busy (1000 = one core = 1024 shares), and
 //! four times `cpu_millis` is its *cap* when the board is idle, so that a nano (250) may use one whole idle core.
 
+mod devices;
 mod stats;
 pub mod v1;
 pub mod v2;
@@ -14,8 +15,10 @@ pub mod v2;
 use std::fs;
 use std::io;
 use std::os::fd::OwnedFd;
+use std::os::unix::fs::FileExt;
 use std::path::{Path, PathBuf};
 
+use roost_allocation::Counters;
 use roost_types::node::CgroupMode;
 use roost_types::size::Resources;
 
@@ -94,6 +97,26 @@ impl Cgroups {
         }
     }
 
+    /// Puts other limits in force on the groups of a container.
+    ///
+    /// # Errors
+    /// [`Failure::Unsupported`] when the container uses more memory than it is to have.
+    pub fn limit(&self, id: &str, limits: &Resources) -> Result<(), Failure> {
+        match self {
+            Self::V1(found) => found.limit(id, limits),
+            Self::V2(found) => found.limit(id, limits),
+        }
+    }
+
+    /// Whether a list of devices is enforced here: by its controller, or by a program where the kernel takes one.
+    #[must_use]
+    pub fn limits_devices(&self) -> bool {
+        match self {
+            Self::V1(found) => found.has("devices"),
+            Self::V2(found) => found.limits_devices(),
+        }
+    }
+
     /// How another process of the same container joins its groups. `init` is its first process: where it has its own
     /// init, that one may have moved itself deeper into the subtree it was given and closed the group it came from.
     ///
@@ -125,6 +148,15 @@ impl Cgroups {
         }
     }
 
+    /// What the container's groups count; none when there are none.
+    #[must_use]
+    pub fn counters(&self, id: &str) -> Option<Counters> {
+        match self {
+            Self::V1(found) => found.counters(id),
+            Self::V2(found) => found.counters(id),
+        }
+    }
+
     /// Processes that are still in the container's groups.
     #[must_use]
     pub fn processes(&self, id: &str) -> Vec<i32> {
@@ -147,6 +179,46 @@ impl Cgroups {
             gone &= remove_tree(&group).step(|| format!("remove {}", group.display()))?;
         }
         Ok(gone)
+    }
+
+    /// Pauses all processes of a container, or lets them go on.
+    ///
+    /// # Errors
+    /// [`Failure::Unsupported`] where the kernel cannot.
+    pub fn freeze(&self, id: &str, frozen: bool) -> Result<(), Failure> {
+        let (file, words) = self.freezer(id)?;
+        let word = words[usize::from(frozen)];
+        fs::write(&file, word).step(|| format!("write {word} to {}", file.display()))
+    }
+
+    /// Whether none of its processes runs any more.
+    #[must_use]
+    pub fn is_frozen(&self, id: &str) -> bool {
+        match self.freezer(id) {
+            Ok((file, [_, "1"])) => read_field(&file.with_file_name("cgroup.events"), "frozen") == 1,
+            Ok((file, [_, word])) => fs::read_to_string(&file).is_ok_and(|text| text.trim() == word),
+            Err(_) => false,
+        }
+    }
+
+    /// The file that pauses a container, and what to write to it to let it go on and to pause it. The container may not
+    /// write it: of a group that is delegated to it, that file is still the board's.
+    fn freezer(&self, id: &str) -> Result<(PathBuf, [&'static str; 2]), Failure> {
+        let unified = match self {
+            Self::V1(found) => found.unified_group(id),
+            Self::V2(found) => Some(found.group(id)),
+        };
+        if let Some(file) = unified.map(|group| group.join("cgroup.freeze")).filter(|file| file.exists()) {
+            return Ok((file, ["0", "1"]));
+        }
+        let legacy = if let Self::V1(found) = self { found.freezer_group(id) } else { None };
+        legacy.map(|group| (group.join("freezer.state"), ["THAWED", "FROZEN"])).ok_or_else(|| {
+            Failure::Unsupported(
+                "the kernel cannot pause a running instance (it has neither cgroup.freeze, since 5.2, nor the freezer \
+                 controller without a unified hierarchy): stop the instance first"
+                    .into(),
+            )
+        })
     }
 
     fn groups(&self, id: &str) -> Vec<PathBuf> {
@@ -177,11 +249,19 @@ fn children(group: &Path) -> Vec<PathBuf> {
 
 /// Removes a group and those that the container made in it, deepest first.
 fn remove_tree(group: &Path) -> io::Result<bool> {
+    // Most containers make none.
+    if remove_group(group)? {
+        return Ok(true);
+    }
     for child in children(group) {
         if !remove_tree(&child)? {
             return Ok(false);
         }
     }
+    remove_group(group)
+}
+
+fn remove_group(group: &Path) -> io::Result<bool> {
     match fs::remove_dir(group) {
         Ok(()) => Ok(true),
         Err(error) if error.kind() == io::ErrorKind::NotFound => Ok(true),
@@ -191,14 +271,27 @@ fn remove_tree(group: &Path) -> io::Result<bool> {
 }
 
 /// Writes a limit and reads it back: the kernel rounds memory to pages, anything else must be exactly what was asked.
-fn write_limit(file: &Path, value: u64, rounded_to: u64) -> Result<(), Failure> {
-    fs::write(file, value.to_string()).step(|| format!("write {value} to {}", file.display()))?;
-    let back = fs::read_to_string(file).step(|| format!("read {}", file.display()))?;
+fn write_limit(path: &Path, value: u64, rounded_to: u64) -> Result<(), Failure> {
+    let file = fs::OpenOptions::new().read(true).write(true).open(path).step(|| format!("open {}", path.display()))?;
+    file.write_at(value.to_string().as_bytes(), 0).step(|| format!("write {value} to {}", path.display()))?;
+    let mut buffer = [0; 64];
+    let got = file.read_at(&mut buffer, 0).step(|| format!("read {}", path.display()))?;
+    let back = String::from_utf8_lossy(&buffer[..got]);
     let first = back.split_whitespace().next().and_then(|text| text.parse::<u64>().ok());
     match first {
         Some(got) if got.abs_diff(value) < rounded_to => Ok(()),
-        _ => Err(Failure::Unsupported(format!("{} reads {} after {value} was written", file.display(), back.trim()))),
+        _ => Err(Failure::Unsupported(format!("{} reads {} after {value} was written", path.display(), back.trim()))),
     }
+}
+
+/// Said when a container uses more memory than it is to have.
+fn in_use(used: u64, wanted: u64) -> Failure {
+    let mib = |bytes: u64| bytes.div_ceil(1 << 20);
+    Failure::Unsupported(format!(
+        "it uses {} MiB of memory, more than the {} MiB it is to have: stop something inside, or restart it",
+        mib(used),
+        mib(wanted)
+    ))
 }
 
 fn read_number(file: &Path) -> u64 {
@@ -213,6 +306,13 @@ fn read_field(file: &Path, key: &str) -> u64 {
 
 fn field(text: &str, key: &str) -> u64 {
     text.lines().find_map(|line| line.strip_prefix(key)?.strip_prefix(' ')?.trim().parse().ok()).unwrap_or(0)
+}
+
+/// Counters of processor time in a `cpu.stat`, the same in both versions.
+fn cpu_counters(file: &Path) -> Option<Counters> {
+    let text = fs::read_to_string(file).ok()?;
+    let (periods, throttled) = (field(&text, "nr_periods"), field(&text, "nr_throttled"));
+    Some(Counters { periods, throttled, ..Counters::default() })
 }
 
 fn open_to_join(file: PathBuf) -> Result<(OwnedFd, PathBuf), Failure> {

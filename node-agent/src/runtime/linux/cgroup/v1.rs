@@ -2,27 +2,22 @@
 
 use std::collections::BTreeMap;
 use std::fs;
+use std::io;
 use std::path::{Path, PathBuf};
 
+use roost_allocation::Counters;
 use roost_types::size::Resources;
 
-use super::{CPU_BURST, CPU_PERIOD_USEC, Entry, Usage, missing, open_to_join, read_field, read_number, write_limit};
+use super::{
+    CPU_BURST, CPU_PERIOD_USEC, Entry, Usage, cpu_counters, devices, in_use, missing, open_to_join, read_field,
+    read_number, write_limit,
+};
 use crate::runtime::linux::wire::{Context, Failure};
 
 /// Controllers that a container needs.
 const NEEDED: [&str; 4] = ["memory", "pids", "cpu", "devices"];
-/// Devices a container may use: null, zero, full, random, urandom, tty, console, ptmx and its terminals.
-const DEVICES: [&str; 9] = [
-    "c 1:3 rwm",
-    "c 1:5 rwm",
-    "c 1:7 rwm",
-    "c 1:8 rwm",
-    "c 1:9 rwm",
-    "c 5:0 rwm",
-    "c 5:1 rwm",
-    "c 5:2 rwm",
-    "c 136:* rwm",
-];
+/// Controllers that are used where they are there.
+const USED: [&str; 2] = ["cpuacct", "freezer"];
 
 /// Where each controller is mounted, and the parent below it.
 #[derive(Clone, Debug)]
@@ -44,7 +39,8 @@ impl Hierarchies {
             match fields.next() {
                 Some("cgroup") => {
                     for option in fields.nth(1).unwrap_or_default().split(',') {
-                        if (NEEDED.contains(&option) || option == "cpuacct") && !found.controllers.contains_key(option)
+                        if (NEEDED.contains(&option) || USED.contains(&option))
+                            && !found.controllers.contains_key(option)
                         {
                             found.controllers.insert(option.to_owned(), point.clone());
                         }
@@ -54,7 +50,23 @@ impl Hierarchies {
                 _ => {}
             }
         }
+        if found.unified.is_some() {
+            // What the unified hierarchy can do by itself needs no group in another.
+            found.controllers.remove("freezer");
+        }
         found
+    }
+
+    /// The container's group in the unified hierarchy.
+    #[must_use]
+    pub fn unified_group(&self, id: &str) -> Option<PathBuf> {
+        self.unified.as_ref().map(|point| self.below(point, id))
+    }
+
+    /// The container's group of the freezer, which is used where there is no unified hierarchy.
+    #[must_use]
+    pub fn freezer_group(&self, id: &str) -> Option<PathBuf> {
+        self.controllers.get("freezer").map(|point| self.below(point, id))
     }
 
     /// Whether there is any version 1 controller.
@@ -82,11 +94,6 @@ impl Hierarchies {
         point.join(&self.parent).join("instances").join(id)
     }
 
-    /// The container's group in the unified hierarchy, where there is one.
-    pub(super) fn unified_group(&self, id: &str) -> Option<PathBuf> {
-        self.unified.as_ref().map(|point| self.below(point, id))
-    }
-
     /// A file of the container's group in a controller's hierarchy; an empty path where there is none.
     pub(super) fn file(&self, controller: &str, id: &str, name: &str) -> PathBuf {
         self.controllers.get(controller).map_or_else(PathBuf::new, |point| self.below(point, id).join(name))
@@ -102,17 +109,35 @@ impl Hierarchies {
                 return Err(Failure::Unsupported(missing(controller)));
             }
         }
+        let inherited = self.limit_devices_of_all()?;
         for group in self.groups(id) {
-            fs::create_dir_all(&group).step(|| format!("make {}", group.display()))?;
+            make_group(&group).step(|| format!("make {}", group.display()))?;
         }
-        self.limit_memory(id, limits)?;
-        write_limit(&self.file("pids", id, "pids.max"), limits.pids.into(), 1)?;
-        self.limit_cpu(id, limits)?;
-        self.limit_devices(id)?;
+        let own = self.file("devices", id, "");
+        if !inherited && !restrict_devices(&own)? {
+            return Err(Failure::Unsupported(format!("{} takes no device list", own.display())));
+        }
+        self.limit(id, limits)?;
         if let (Some(owner), Some(point)) = (owner, &self.unified) {
             super::v2::delegate(&self.below(point, id), owner)?;
         }
         self.entry(id, None)
+    }
+
+    /// See [`super::Cgroups::limit`].
+    ///
+    /// # Errors
+    /// As there.
+    pub fn limit(&self, id: &str, limits: &Resources) -> Result<(), Failure> {
+        match self.limit_memory(id, limits) {
+            // The kernel has tried to free as much as it takes.
+            Err(Failure::Step { errno: libc::EBUSY, .. }) => {
+                return Err(in_use(self.usage(id).memory_bytes, limits.memory_bytes.0));
+            }
+            other => other?,
+        }
+        write_limit(&self.file("pids", id, "pids.max"), limits.pids.into(), 1)?;
+        self.limit_cpu(id, limits)
     }
 
     fn limit_memory(&self, id: &str, limits: &Resources) -> Result<(), Failure> {
@@ -143,14 +168,12 @@ impl Hierarchies {
         Ok(())
     }
 
-    fn limit_devices(&self, id: &str) -> Result<(), Failure> {
-        let deny = self.file("devices", id, "devices.deny");
-        fs::write(&deny, "a").step(|| format!("write a to {}", deny.display()))?;
-        let allow = self.file("devices", id, "devices.allow");
-        for device in DEVICES {
-            fs::write(&allow, device).step(|| format!("write {device} to {}", allow.display()))?;
-        }
-        Ok(())
+    /// The list of devices stands on the group above all containers, which each inherits when it is made. `false` when
+    /// it cannot be put there, because containers of an agent that did not do so are running.
+    fn limit_devices_of_all(&self) -> Result<bool, Failure> {
+        let above = self.file("devices", "", "");
+        make_group(&above).step(|| format!("make {}", above.display()))?;
+        Ok(lists_devices(&above)? || restrict_devices(&above)?)
     }
 
     /// See [`super::Cgroups::entry`]. A process that writes itself into `tasks` does not wait for the grace period that
@@ -180,11 +203,48 @@ impl Hierarchies {
         }
     }
 
+    /// See [`super::Cgroups::counters`].
+    #[must_use]
+    pub fn counters(&self, id: &str) -> Option<Counters> {
+        let cpu = cpu_counters(&self.file("cpu", id, "cpu.stat"))?;
+        Some(Counters { oom_kills: self.oom_kills(id), ..cpu })
+    }
+
     /// See [`super::Cgroups::oom_kills`].
     #[must_use]
     pub fn oom_kills(&self, id: &str) -> u64 {
         read_field(&self.file("memory", id, "memory.oom_control"), "oom_kill")
     }
+}
+
+/// Makes a group; the one above it too, for the first container.
+fn make_group(group: &Path) -> io::Result<()> {
+    match fs::create_dir(group) {
+        Err(error) if error.kind() == io::ErrorKind::NotFound => fs::create_dir_all(group),
+        Err(error) if error.kind() == io::ErrorKind::AlreadyExists => Ok(()),
+        other => other,
+    }
+}
+
+/// Whether a group allows listed devices only.
+fn lists_devices(group: &Path) -> Result<bool, Failure> {
+    let list = group.join("devices.list");
+    let text = fs::read_to_string(&list).step(|| format!("read {}", list.display()))?;
+    Ok(!text.starts_with('a'))
+}
+
+/// Lets a group use the listed devices only; `false` when groups below it keep it from being changed.
+fn restrict_devices(group: &Path) -> Result<bool, Failure> {
+    let deny = group.join("devices.deny");
+    match fs::write(&deny, "a") {
+        Err(error) if error.raw_os_error() == Some(libc::EINVAL) => return Ok(false),
+        other => other.step(|| format!("write a to {}", deny.display()))?,
+    }
+    let allow = group.join("devices.allow");
+    for device in devices::allow_lines() {
+        fs::write(&allow, &device).step(|| format!("write {device} to {}", allow.display()))?;
+    }
+    Ok(true)
 }
 
 #[cfg(test)]
@@ -212,6 +272,17 @@ mod tests {
                 PathBuf::from("/sys/fs/cgroup/unified/roost/instances/x"),
             ]
         );
+    }
+
+    #[test]
+    fn the_freezer_is_used_only_without_a_unified_hierarchy() {
+        let freezer = "35 30 0:31 / /sys/fs/cgroup/freezer rw,relatime - cgroup cgroup rw,freezer\n";
+        let hybrid = Hierarchies::from_mounts(&format!("{HYBRID}{freezer}"), Path::new("roost"));
+        assert!(hybrid.freezer_group("x").is_none() && hybrid.unified_group("x").is_some());
+        let old: String =
+            HYBRID.lines().filter(|line| !line.contains("cgroup2")).map(|line| format!("{line}\n")).collect();
+        let old = Hierarchies::from_mounts(&format!("{old}{freezer}"), Path::new("roost"));
+        assert_eq!(old.freezer_group("x"), Some(PathBuf::from("/sys/fs/cgroup/freezer/roost/instances/x")));
     }
 
     #[test]

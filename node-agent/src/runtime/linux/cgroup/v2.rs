@@ -4,9 +4,13 @@ use std::fs;
 use std::os::unix::fs::chown;
 use std::path::{Path, PathBuf};
 
+use roost_allocation::Counters;
 use roost_types::size::Resources;
 
-use super::{CPU_BURST, CPU_PERIOD_USEC, Entry, Usage, missing, read_field, read_number, write_limit};
+use super::{
+    CPU_BURST, CPU_PERIOD_USEC, Entry, Usage, cpu_counters, devices, in_use, missing, read_field, read_number,
+    write_limit,
+};
 use crate::runtime::linux::wire::{Context, Failure};
 
 /// Controllers that a container needs.
@@ -35,6 +39,12 @@ impl Hierarchy {
         text.split_whitespace().any(|name| name == controller)
     }
 
+    /// Whether the kernel asks programs which devices may be used.
+    #[must_use]
+    pub fn limits_devices(&self) -> bool {
+        devices::are_asked_for(&self.point)
+    }
+
     /// The group of a container.
     #[must_use]
     pub fn group(&self, id: &str) -> PathBuf {
@@ -52,9 +62,27 @@ impl Hierarchy {
             }
         }
         self.enable_controllers()?;
+        let above = self.point.join(&self.parent).join("instances");
+        // A kernel without it: the user namespace keeps devices out alone, and the node's features say so.
+        if devices::are_asked_for(&above) {
+            devices::restrict(&above)?;
+        }
         let group = self.group(id);
         fs::create_dir_all(&group).step(|| format!("make {}", group.display()))?;
-        write_limit(&group.join("memory.max"), limits.memory_bytes.0, 64 * 1024)?;
+        self.limit(id, limits)?;
+        if let Some(owner) = owner {
+            delegate(&group.join("delegated"), owner)?;
+        }
+        self.entry(id, None)
+    }
+
+    /// See [`super::Cgroups::limit`].
+    ///
+    /// # Errors
+    /// As there.
+    pub fn limit(&self, id: &str, limits: &Resources) -> Result<(), Failure> {
+        let group = self.group(id);
+        limit_memory(&group, limits.memory_bytes.0)?;
         let swap = group.join("memory.swap.max");
         if swap.exists() {
             write_limit(&swap, 0, 1)?;
@@ -63,11 +91,7 @@ impl Hierarchy {
         write_limit(&group.join("cpu.weight"), weight(limits.cpu_millis), 1)?;
         let cap = u64::from(limits.cpu_millis) * u64::from(CPU_BURST) * u64::from(CPU_PERIOD_USEC) / 1000;
         let file = group.join("cpu.max");
-        fs::write(&file, format!("{cap} {CPU_PERIOD_USEC}")).step(|| format!("write {cap} to {}", file.display()))?;
-        if let Some(owner) = owner {
-            delegate(&group.join("delegated"), owner)?;
-        }
-        self.entry(id, None)
+        fs::write(&file, format!("{cap} {CPU_PERIOD_USEC}")).step(|| format!("write {cap} to {}", file.display()))
     }
 
     /// Hands the controllers down from the root to `instances`.
@@ -114,6 +138,16 @@ impl Hierarchy {
         }
     }
 
+    /// See [`super::Cgroups::counters`].
+    #[must_use]
+    pub fn counters(&self, id: &str) -> Option<Counters> {
+        let group = self.group(id);
+        let cpu = cpu_counters(&group.join("cpu.stat"))?;
+        let pressure = fs::read_to_string(group.join("memory.pressure")).ok();
+        let memory_pressure = pressure.as_deref().and_then(last_minute);
+        Some(Counters { oom_kills: self.oom_kills(id), memory_pressure, ..cpu })
+    }
+
     /// See [`super::Cgroups::oom_kills`].
     #[must_use]
     pub fn oom_kills(&self, id: &str) -> u64 {
@@ -121,9 +155,32 @@ impl Hierarchy {
     }
 }
 
+/// A limit below what is in use would have the kernel kill at once: first it is asked to free what it can.
+fn limit_memory(group: &Path, bytes: u64) -> Result<(), Failure> {
+    let current = group.join("memory.current");
+    if read_number(&current) > bytes {
+        let high = group.join("memory.high");
+        fs::write(&high, bytes.to_string()).step(|| format!("write {bytes} to {}", high.display()))?;
+        let left = read_number(&current);
+        fs::write(&high, "max").step(|| format!("write max to {}", high.display()))?;
+        if left > bytes {
+            return Err(in_use(left, bytes));
+        }
+    }
+    write_limit(&group.join("memory.max"), bytes, 64 * 1024)
+}
+
 /// 1000 thousandths of a core weigh 100, the kernel's default.
 fn weight(cpu_millis: u32) -> u64 {
     u64::from(cpu_millis / 10).clamp(1, 10_000)
+}
+
+/// The share of the last minute in which some process waited, in hundredths of a percent.
+fn last_minute(pressure: &str) -> Option<u32> {
+    let some = pressure.lines().find_map(|line| line.strip_prefix("some "))?;
+    let share = some.split(' ').find_map(|field| field.strip_prefix("avg60="))?;
+    let (whole, hundredths) = share.split_once('.')?;
+    Some(whole.parse::<u32>().ok()? * 100 + hundredths.parse::<u32>().ok()?)
 }
 
 /// Gives a subtree to the container's own init, which divides it as it likes. Limits stay on the group above, or in
@@ -143,6 +200,13 @@ pub fn delegate(group: &Path, owner: u32) -> Result<(), Failure> {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn pressure_is_read_in_hundredths_of_a_percent() {
+        let text = "some avg10=0.00 avg60=12.34 avg300=1.00 total=7\nfull avg10=0.00 avg60=0.50 avg300=0.00 total=1\n";
+        assert_eq!(last_minute(text), Some(1234));
+        assert_eq!(last_minute(""), None);
+    }
 
     #[test]
     fn one_core_has_the_default_weight() {
