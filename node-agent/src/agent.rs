@@ -11,11 +11,11 @@
 use std::sync::Arc;
 use std::time::Duration;
 
-use roost_allocation::{Machine, Observation};
+use roost_allocation::{FirewallPlan, Machine, Observation};
 use roost_types::NodeFacts;
 use roost_types::node::Feature;
-use roost_types::sync::DesiredSet;
-use tokio::sync::{mpsc, oneshot};
+use roost_types::sync::{DesiredSet, NameTable, NodeNetwork};
+use tokio::sync::{mpsc, oneshot, watch};
 use tokio::task::spawn_blocking;
 use tokio::time::{Instant, interval_at};
 
@@ -26,15 +26,16 @@ use crate::executor::Executor;
 use crate::facts;
 use crate::firewall::Firewall;
 use crate::images::{ImageError, Images};
+use crate::names::{self, Kept};
 use crate::outbox::Outbox;
+use crate::repair::Repairer;
+use crate::resolv_conf;
 use crate::runtime::{Runtime, RuntimeError, RuntimeEvent};
 use crate::store::{Store, StoreError, Stored};
 use crate::streams::{self, LayerDir, Streams};
 use crate::sync::{Link, Told};
 use crate::vitals::Sampler;
 
-/// How often the firewall's table is looked at.
-const REPAIR_EVERY: Duration = Duration::from_secs(20);
 /// How often containers and facts are looked at although nothing happened.
 const LOOK_EVERY: Duration = Duration::from_secs(60);
 /// How often the counters of running containers are read.
@@ -82,6 +83,11 @@ struct Agent<R> {
     outbox: Arc<Outbox>,
     link: Arc<Link>,
     said: Option<NodeFacts>,
+    names: Kept,
+    /// The firewall's plan, for the answerer of names.
+    plans: watch::Sender<Option<Arc<FirewallPlan>>>,
+    /// The network that was made.
+    network: watch::Sender<Option<NodeNetwork>>,
 }
 
 /// Runs the agent until its task is dropped.
@@ -91,7 +97,8 @@ pub async fn run<R: Runtime>(config: Config, parts: Parts<R>) -> Result<(), Agen
     let mut agent = Agent::start(config, parts, observations_in.clone(), told_in).await?;
     let runtime = agent.executor.runtime.clone();
     tokio::spawn(forward_exits(runtime, observations_in));
-    tokio::spawn(repair(agent.executor.firewall.clone()));
+    tokio::spawn(agent.repairer().run());
+    tokio::spawn(names::serve(agent.plans.subscribe(), resolv_conf::PATH.into()));
     tokio::spawn(agent.link.clone().report_lane());
     tokio::spawn(agent.link.clone().poll_lane());
     agent.say_everything();
@@ -127,9 +134,11 @@ impl<R: Runtime> Agent<R> {
         let outbox = Arc::new(Outbox::default());
         let ids = (config.boot_id.clone(), crate::random::token().map_err(AgentError::Random)?);
         let stored_generation = stored.as_ref().map(|s| s.generation);
+        let kept = Kept::new(&config.run_dir);
+        let names = Arc::new(kept.load().unwrap_or_default());
         let controller = config.controller.clone();
-        let applied = stored_generation.unwrap_or(0);
-        let link = Link::new(controller.clone(), ids, applied, outbox.clone(), sampler, told);
+        let known = (stored_generation.unwrap_or(0), names.generation);
+        let link = Link::new(controller.clone(), ids, known, outbox.clone(), sampler, told);
         let firewall = Arc::new(Firewall::new(controller.host(), controller.port()));
         let Parts { runtime, features, layer_dir } = parts;
         let streams =
@@ -138,7 +147,8 @@ impl<R: Runtime> Agent<R> {
         let executor = Executor::new(runtime, (images, firewall), controller, layer_dir, observations);
         let seen = executor.look().await?;
         executor.sweep(&seen);
-        let machine = adopt(stored, held, seen);
+        let mut machine = adopt(stored, held, seen);
+        machine.set_names(names);
         Ok(Self {
             config,
             cgroup,
@@ -151,6 +161,9 @@ impl<R: Runtime> Agent<R> {
             outbox,
             link: Arc::new(link),
             said: None,
+            names: kept,
+            plans: watch::Sender::new(None),
+            network: watch::Sender::new(None),
         })
     }
 
@@ -164,12 +177,51 @@ impl<R: Runtime> Agent<R> {
             }
         }
         self.outbox.add(self.machine.take_changes());
+        self.publish();
         self.say_new_images();
         plan.wake_at.map_or(LOOK_EVERY, |at| at.since(now)).min(LOOK_EVERY)
     }
 
+    /// Shows what others of this agent follow.
+    fn publish(&self) {
+        let plan = self.machine.firewall();
+        self.plans.send_if_modified(|shown| {
+            let is_new = shown.as_deref() != plan.as_ref();
+            if is_new {
+                *shown = plan.map(Arc::new);
+            }
+            is_new
+        });
+        let network = self.machine.network_in_force();
+        self.network.send_if_modified(|shown| {
+            let is_new = shown.as_ref() != network;
+            if is_new {
+                *shown = network.cloned();
+            }
+            is_new
+        });
+    }
+
+    fn repairer(&self) -> Repairer<R> {
+        let Executor { runtime, firewall, .. } = &*self.executor;
+        Repairer {
+            runtime: runtime.clone(),
+            firewall: firewall.clone(),
+            network: self.network.subscribe(),
+            outbox: self.outbox.clone(),
+        }
+    }
+
+    fn take_names(&mut self, names: NameTable) {
+        if let Err(error) = self.names.save(&names) {
+            tracing::warn!(%error, "the table of names could not be kept for the next agent");
+        }
+        self.machine.set_names(Arc::new(names));
+    }
+
     fn hear(&mut self, told: Told) {
         match told {
+            Told::Names(names) => self.take_names(names),
             Told::Desired { generation, desired, stored } => self.take_desired(generation, desired, stored),
             Told::WantFull => self.say_everything(),
             Told::Stream(request) => {
@@ -278,27 +330,6 @@ async fn forward_exits<R: Runtime>(runtime: Arc<R>, observations: mpsc::Unbounde
         tracing::info!(allocation.id = %id, code = exit.code, oom_killed = exit.oom_killed, "a container ended");
         if observations.send(Observation::Exited { id, exit }).is_err() {
             return;
-        }
-    }
-}
-
-async fn repair(firewall: Arc<Firewall>) {
-    let mut failing = false;
-    let mut tick = interval_at(Instant::now() + REPAIR_EVERY, REPAIR_EVERY);
-    loop {
-        tick.tick().await;
-        match firewall.repair().await {
-            Ok(repaired) => {
-                failing = false;
-                if repaired {
-                    tracing::warn!("the firewall's table had been changed by someone else; put back");
-                }
-            }
-            Err(error) if !failing => {
-                failing = true;
-                tracing::warn!(error = %chain(&error), "the firewall's table cannot be checked");
-            }
-            Err(_) => {}
         }
     }
 }

@@ -37,6 +37,9 @@ pub struct RunArgs {
     /// The board's address on the rack's LAN
     #[arg(long, env = "ROOST_AGENT_ADDRESS", value_name = "IPV4")]
     pub address: Option<Ipv4Addr>,
+    /// Interface of the LAN that instances with `network: lan` are put on
+    #[arg(long, env = "ROOST_AGENT_LAN_INTERFACE", value_name = "NAME")]
+    pub lan_interface: Option<String>,
     /// End when the process that started this one ends
     #[arg(long)]
     pub die_with_parent: bool,
@@ -61,6 +64,8 @@ pub struct Config {
     pub cpu_millis: Option<u32>,
     /// Address on the rack's LAN.
     pub address: Option<Ipv4Addr>,
+    /// Interface of the LAN for instances that want to be on it.
+    pub lan_interface: Option<String>,
 }
 
 /// Why the settings cannot be used.
@@ -84,6 +89,9 @@ pub enum ConfigError {
     /// The cgroup is not a path below a hierarchy's root.
     #[error("--cgroup-parent '{0}' is not a relative path without '..'")]
     CgroupParent(String),
+    /// No interface can be called that.
+    #[error("--lan-interface '{0}' is not the name of an interface: 1 to 15 visible characters without '/'")]
+    LanInterface(String),
 }
 
 impl Config {
@@ -107,6 +115,7 @@ impl Config {
             boot_id,
             cpu_millis: args.cpu_millis,
             address: args.address,
+            lan_interface: args.lan_interface.clone().map(lan_interface).transpose()?,
         })
     }
 }
@@ -121,9 +130,24 @@ fn cgroup_parent(text: &str) -> Result<String, ConfigError> {
     if plain { Ok(path.to_owned()) } else { Err(ConfigError::CgroupParent(text.to_owned())) }
 }
 
+/// The kernel's rule for names of interfaces.
+fn lan_interface(name: String) -> Result<String, ConfigError> {
+    let fits = (1..=15).contains(&name.len()) && !matches!(name.as_str(), "." | "..");
+    let plain = name.bytes().all(|byte| byte.is_ascii_graphic() && !matches!(byte, b'/' | b':'));
+    if fits && plain { Ok(name) } else { Err(ConfigError::LanInterface(name)) }
+}
+
 #[cfg(test)]
 mod tests {
-    use super::cgroup_parent;
+    use super::{cgroup_parent, lan_interface};
+
+    #[test]
+    fn an_interface_has_a_name_that_the_kernel_gives() {
+        assert_eq!(lan_interface("enp1s0".to_owned()).unwrap(), "enp1s0");
+        for bad in ["", "sixteen-letters-", "a/b", "a b", "..", "a\n"] {
+            assert!(lan_interface(bad.to_owned()).is_err(), "{bad:?}");
+        }
+    }
 
     #[test]
     fn a_cgroup_parent_stays_below_the_root() {

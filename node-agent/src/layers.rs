@@ -1,22 +1,27 @@
 //! The writable layer of an allocation: as a tar archive out of one node and into another, as a snapshot beside itself.
 //!
-//! Every file is opened and made by descriptor, below the layer's directory and through no symbolic link. Numeric owners,
-//! modes, times, hard links, overlay whiteouts (character devices 0/0) and opaque directories survive. Sockets, device
-//! nodes and file capabilities do not: they stay behind when a layer goes to another node, and are kept in a snapshot.
+//! Every file is opened and made by descriptor, below the layer's directory and through no symbolic link. Numeric
+//! owners, modes, times, hard links, overlay whiteouts (character devices 0/0) and opaque directories survive. Sockets,
+//! device nodes and file capabilities do not: they stay behind when a layer goes to another node, and are kept in a
+//! snapshot.
 
 mod copy;
 pub mod snapshots;
-
-pub use copy::copy;
 
 use std::io::{self, Read, Write};
 use std::os::fd::OwnedFd;
 use std::path::Path;
 
+pub use copy::copy;
 use roost_types::MemoryBytes;
 use rustix::fs::{CWD, Mode, OFlags};
 
-use crate::trees::{MAX_DEPTH, MAX_ENTRIES, Pack, Rules, TreeError, unpack};
+use crate::trees::{Pack, Rules, TreeError, unpack};
+
+/// The most entries of a layer.
+const MAX_ENTRIES: u64 = 1_000_000;
+/// The deepest path of a layer.
+const MAX_DEPTH: usize = crate::trees::MAX_DEPTH;
 
 /// Why a layer cannot be moved.
 #[derive(Debug, thiserror::Error)]
@@ -32,9 +37,9 @@ pub enum LayerError {
         #[source]
         source: io::Error,
     },
-    /// The archive, or a file on its way into or out of one.
-    #[error(transparent)]
-    Tree(#[from] TreeError),
+    /// Its archive.
+    #[error("the archive of the layer")]
+    Archive(#[from] TreeError),
     /// Bigger than it may be.
     #[error("the layer has more than {0}")]
     TooBig(String),
@@ -59,6 +64,11 @@ fn at<E: Into<io::Error>>(step: &'static str, path: &[u8]) -> impl FnOnce(E) -> 
     move |source| LayerError::File { step, path, source: source.into() }
 }
 
+fn open(dir: &Path, flags: OFlags) -> Result<OwnedFd, LayerError> {
+    let flags = flags | OFlags::DIRECTORY | OFlags::CLOEXEC;
+    rustix::fs::openat(CWD, dir, flags, Mode::empty()).map_err(at("open", dir.as_os_str().as_encoded_bytes()))
+}
+
 /// Writes the layer in `dir` to `out`.
 ///
 /// # Errors
@@ -77,11 +87,6 @@ pub fn export<W: Write>(dir: &Path, out: W) -> Result<W, LayerError> {
 /// The entry that cannot be made, or what is wrong with the archive.
 pub fn import<R: Read>(dir: &Path, archive: R, max_bytes: u64) -> Result<u64, LayerError> {
     Ok(unpack(open(dir, OFlags::PATH)?, archive, max_bytes, Rules::LAYER)?)
-}
-
-fn open(dir: &Path, flags: OFlags) -> Result<OwnedFd, LayerError> {
-    let flags = flags | OFlags::DIRECTORY | OFlags::CLOEXEC;
-    rustix::fs::openat(CWD, dir, flags, Mode::empty()).map_err(at("open", dir.as_os_str().as_encoded_bytes()))
 }
 
 #[cfg(test)]

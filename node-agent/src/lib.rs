@@ -12,6 +12,8 @@
 //! | files inside a root, trees as archives | [`files`], [`trees`] |
 //! | user data | `first_boot` |
 //! | published ports, isolation | [`firewall`] |
+//! | names | [`names`] |
+//! | what somebody changed in the network | [`network`], [`repair`] |
 //! | exec, logs, files | [`streams`] |
 //! | containers | [`runtime`] |
 
@@ -29,10 +31,14 @@ pub mod firewall;
 mod first_boot;
 pub mod images;
 pub mod layers;
+pub mod names;
+pub mod network;
 mod node;
 
 pub mod outbox;
 mod random;
+pub mod repair;
+mod resolv_conf;
 pub mod runtime;
 pub mod store;
 pub mod streams;

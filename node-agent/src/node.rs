@@ -9,6 +9,7 @@ use roost_types::AllocationId;
 
 use crate::agent::{self, AgentError, Parts};
 use crate::config::Config;
+use crate::firewall;
 use crate::runtime::RuntimeError;
 use crate::runtime::linux::{self, LinuxConfig, LinuxRuntime};
 
@@ -34,12 +35,15 @@ pub(crate) async fn run(config: Config, prefix: &[&str]) -> Result<(), NodeError
         run_dir: config.run_dir.clone(),
         cgroup_parent: PathBuf::from(config.cgroup_parent.as_deref().unwrap_or(CGROUP_PARENT)),
         keeper_command: program.map(OsString::from).collect(),
+        lan_interface: config.lan_interface.clone(),
     })
     .await?;
     let runtime = Arc::new(runtime);
     let layers = runtime.clone();
     let layer_dir = Arc::new(move |id: AllocationId| layers.instance_dir(id).join("upper"));
-    let features = linux::probe(&config.state);
+    let mut features = linux::probe(&config.state);
+    features.push(linux::lan_feature(config.lan_interface.as_deref()));
+    features.extend(firewall::features().await);
     agent::run(config, Parts { runtime, features, layer_dir }).await?;
     Ok(())
 }

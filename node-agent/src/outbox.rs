@@ -5,6 +5,7 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::sync::{Mutex, MutexGuard, PoisonError};
 
 use roost_allocation::Changes;
+use roost_types::sync::MAX_REPAIRS;
 use roost_types::{AllocationId, AllocationReport, NodeFacts};
 use tokio::sync::Notify;
 
@@ -19,6 +20,8 @@ pub struct News {
     pub reports: BTreeMap<AllocationId, AllocationReport>,
     /// Allocations of which nothing is left.
     pub gone: BTreeSet<AllocationId>,
+    /// What was put back in the node's network.
+    pub repairs: Vec<String>,
 }
 
 /// News that wait for the next request.
@@ -59,6 +62,15 @@ impl Outbox {
         self.arrived.notify_one();
     }
 
+    /// Adds what was put back in the node's network; of many, the first are told.
+    pub fn add_repairs(&self, repairs: Vec<String>) {
+        let mut news = self.lock();
+        news.repairs.extend(repairs);
+        news.repairs.truncate(MAX_REPAIRS);
+        drop(news);
+        self.arrived.notify_one();
+    }
+
     /// Waits for news and takes all of them.
     pub async fn take(&self) -> News {
         loop {
@@ -82,6 +94,9 @@ impl Outbox {
             }
         }
         news.gone.extend(undelivered.gone);
+        let newer = std::mem::replace(&mut news.repairs, undelivered.repairs);
+        news.repairs.extend(newer);
+        news.repairs.truncate(MAX_REPAIRS);
         drop(news);
         self.arrived.notify_one();
     }

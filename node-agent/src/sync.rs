@@ -2,9 +2,9 @@
 //!
 //! ```text
 //!   poll lane      one request after the other, each held by the controller for up to 2 s: the heartbeat.
-//!                  up: vitals                      down: desired set, streams, want_full
+//!                  up: vitals                      down: desired set, names, streams, want_full
 //!   report lane    a request at once whenever there is news, never held; news that wait together go together.
-//!                  up: facts, reports, gone        down: the same
+//!                  up: facts, reports, gone, repairs      down: the same
 //! ```
 //!
 //! Both lanes number their requests from one counter. The poll lane says nothing before the first full report was
@@ -23,7 +23,7 @@ use hyper::{Method, StatusCode};
 use roost_types::StreamId;
 use roost_types::node::NodeVitals;
 use roost_types::stream::StreamRequest;
-use roost_types::sync::{DesiredSet, MAX_WAIT_MS, SyncRequest, SyncResponse};
+use roost_types::sync::{DesiredSet, MAX_WAIT_MS, NameTable, SyncRequest, SyncResponse};
 use tokio::sync::{Notify, mpsc, oneshot};
 
 use crate::clock;
@@ -55,6 +55,8 @@ pub enum Told {
         /// Answered once it is on disk, or will not be.
         stored: oneshot::Sender<()>,
     },
+    /// A table of names.
+    Names(NameTable),
     /// It wants facts and everything.
     WantFull,
     /// It wants a stream dialled.
@@ -88,6 +90,7 @@ pub struct Link {
     agent_id: String,
     seq: AtomicU64,
     applied_generation: AtomicU64,
+    names_generation: AtomicU64,
     introduced: Notify,
     outbox: Arc<Outbox>,
     sampler: Mutex<Sampler>,
@@ -103,11 +106,11 @@ struct Lane {
 }
 
 impl Link {
-    /// A conversation that starts with `applied_generation` on disk.
+    /// A conversation that starts with the desired set and the table of names of these generations known.
     pub fn new(
         controller: Controller,
         (boot_id, agent_id): (String, String),
-        applied_generation: u64,
+        (applied_generation, names_generation): (u64, u64),
         outbox: Arc<Outbox>,
         sampler: Sampler,
         told: mpsc::Sender<Told>,
@@ -118,6 +121,7 @@ impl Link {
             agent_id,
             seq: AtomicU64::new(0),
             applied_generation: AtomicU64::new(applied_generation),
+            names_generation: AtomicU64::new(names_generation),
             introduced: Notify::new(),
             outbox,
             sampler: Mutex::new(sampler),
@@ -189,6 +193,8 @@ impl Link {
             vitals,
             allocations: news.reports.into_values().collect(),
             gone: news.gone.into_iter().collect(),
+            names_generation: self.names_generation.load(Ordering::Relaxed),
+            repairs: news.repairs,
         }
     }
 
@@ -200,6 +206,10 @@ impl Link {
         }
         if response.want_full {
             self.tell(Told::WantFull).await;
+        }
+        if let Some(names) = response.names {
+            self.names_generation.store(names.generation, Ordering::Relaxed);
+            self.tell(Told::Names(names)).await;
         }
         if let Some(desired) = response.desired {
             let (stored, on_disk) = oneshot::channel();

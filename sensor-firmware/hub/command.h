@@ -9,10 +9,18 @@
 
 namespace roost {
 
+constexpr uint8_t kMaxFields = 2;
+
 struct Command {
-  char type;        // the letter after '$'; '\0' when the type has more than one byte
-  uint16_t seq;     // what the answer carries
-  bool has_fields;  // more fields follow seq
+  char type;                    // the letter after '$'; '\0' when the type has more than one byte
+  uint16_t seq;                 // what the answer carries
+  uint16_t sum;                 // checksum of the line: tells one command from another with the same seq
+  bool is_sound;                // at most kMaxFields fields follow seq, all of them numbers
+  uint8_t count;                // fields after seq
+  uint16_t fields[kMaxFields];  // their values
+
+  // Whether there are just so many fields.
+  bool has(uint8_t wanted) const { return is_sound && count == wanted; }
 };
 
 // Takes the line's bytes, finds its place again at every '$', holds at most one line.
@@ -60,6 +68,7 @@ class CommandReader {
       }
       sum = static_cast<uint16_t>((sum << 4) | static_cast<uint16_t>(digit));
     }
+    command.sum = sum;
     return sum == crc16(line_, body) && parse_body(body, command);
   }
 
@@ -71,7 +80,7 @@ class CommandReader {
     return digit >= 'A' && digit <= 'F' ? static_cast<int8_t>(digit - 'A' + 10) : static_cast<int8_t>(-1);
   }
 
-  // TYPE,seq[,fields]. The number must be canonical: no sign, no leading zero.
+  // TYPE,seq[,field…]. A line whose seq is no number cannot be answered; one with other senseless fields can.
   bool parse_body(uint8_t body, Command& command) const {
     const char* comma = static_cast<const char*>(memchr(line_, ',', body));
     if (comma == nullptr || comma == line_) {
@@ -80,21 +89,32 @@ class CommandReader {
     command.type = comma == line_ + 1 ? line_[0] : '\0';
     const char* const end = line_ + body;
     const char* at = comma + 1;
+    if (!number(at, end, command.seq)) {
+      return false;
+    }
+    command.is_sound = true;
+    command.count = 0;
+    while (at != end && command.is_sound) {
+      ++at;
+      command.is_sound = command.count < kMaxFields && number(at, end, command.fields[command.count]);
+      ++command.count;
+    }
+    return true;
+  }
+
+  // Read a number up to the next comma or the end. It must be canonical (no sign, no leading zero) and fit.
+  static bool number(const char*& at, const char* end, uint16_t& value) {
     const char* const first = at;
-    uint32_t seq = 0;
+    uint32_t sum = 0;
     for (; at != end && *at >= '0' && *at <= '9'; ++at) {
-      seq = seq * 10 + static_cast<uint32_t>(*at - '0');
-      if (seq > UINT16_MAX) {
+      sum = sum * 10 + static_cast<uint32_t>(*at - '0');
+      if (sum > UINT16_MAX) {
         return false;
       }
     }
+    value = static_cast<uint16_t>(sum);
     const bool canonical = at != first && (at == first + 1 || *first != '0');
-    if (!canonical || (at != end && *at != ',')) {
-      return false;
-    }
-    command.seq = static_cast<uint16_t>(seq);
-    command.has_fields = at != end;
-    return true;
+    return canonical && (at == end || *at == ',');
   }
 
   char line_[kMaxLine - 1];  // what follows '$'

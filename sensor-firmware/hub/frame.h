@@ -6,22 +6,24 @@
 
 #include "crc16.h"
 #include "measurement.h"
+#include "place.h"
 
 namespace roost {
 
 constexpr uint8_t kMaxLine = 120;
 
 // What became of a command.
-enum class AckCode : uint8_t { kDone = 0, kUnsupported = 1, kInvalid = 2 };
+enum class AckCode : uint8_t { kDone = 0, kUnsupported = 1, kInvalid = 2, kFailed = 3 };
 
 // One line from '$' to the line feed.
 class Frame {
  public:
-  static Frame reading(uint16_t seq, uint8_t probe, const Measurement& m) {
+  static Frame reading(uint16_t seq, uint8_t probe, Kind kind, const Measurement& m) {
     Frame frame('R', seq);
     frame.field(probe);
     frame.optional(m.valid, m.temperature_centi);
-    frame.optional(m.valid, m.humidity_centi);
+    frame.optional(m.valid && m.has_humidity, m.humidity_centi);
+    frame.field(static_cast<uint8_t>(kind));
     return frame.finish();
   }
 
@@ -30,6 +32,38 @@ class Frame {
     frame.field(version);
     frame.field(firmware);
     frame.field(capabilities);
+    return frame.finish();
+  }
+
+  static Frame fan(uint16_t seq, uint8_t fan, uint16_t duty_centi, bool counted, uint16_t rpm) {
+    Frame frame('T', seq);
+    frame.field(fan);
+    frame.field(duty_centi);
+    frame.optional(counted, rpm);
+    return frame.finish();
+  }
+
+  static Frame status(uint16_t seq, uint32_t uptime_s, uint8_t relays_on, uint8_t relays_there, bool silent) {
+    Frame frame('S', seq);
+    frame.field(static_cast<int32_t>(uptime_s));
+    frame.field(relays_on);
+    frame.field(relays_there);
+    frame.field(silent ? 1 : 0);
+    return frame.finish();
+  }
+
+  static Frame identity(uint16_t seq, uint8_t probe, const Place& place) {
+    Frame frame('I', seq);
+    frame.field(probe);
+    frame.field(static_cast<uint8_t>(place.kind));
+    frame.field(PlaceText(place).c_str());
+    return frame.finish();
+  }
+
+  static Frame setting(uint16_t seq, uint8_t key, uint16_t value) {
+    Frame frame('V', seq);
+    frame.field(key);
+    frame.field(value);
     return frame.finish();
   }
 

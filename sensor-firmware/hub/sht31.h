@@ -15,6 +15,13 @@ class Sht31 {
   static constexpr uint8_t kSecondAddress = 0x45;  // ADDR pin high
   static constexpr uint8_t kMeasureMs = 20;        // data sheet: 15 ms at most at high repeatability
 
+  // Whether the chip at an address is one: its status has a right checksum. Others have the same addresses.
+  static bool is_there(I2cBus& bus, uint8_t address) {
+    const uint8_t command[] = {0xF3, 0x2D};
+    uint8_t b[3];
+    return bus.write(address, command, sizeof command) && bus.read(address, b, sizeof b) && crc8(b) == b[2];
+  }
+
   // Start a measurement: single shot, high repeatability, no clock stretching.
   static bool start(I2cBus& bus, uint8_t address) {
     const uint8_t command[] = {0x24, 0x00};
@@ -27,7 +34,7 @@ class Sht31 {
     if (!bus.read(address, b, sizeof b) || crc8(b) != b[2] || crc8(b + 3) != b[5]) {
       return kNoMeasurement;
     }
-    return {true, temperature_centi(word(b)), humidity_centi(word(b + 3))};
+    return {true, temperature_centi(word(b)), true, humidity_centi(word(b + 3))};
   }
 
   // CRC-8 of two bytes, polynomial 0x31 from 0xFF. BE EF gives 92.

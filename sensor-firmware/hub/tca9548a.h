@@ -12,6 +12,12 @@ class Tca9548a {
   static constexpr uint8_t kAddress = 0x70;
   static constexpr uint8_t kChannels = 8;
 
+  // Connect no channel. False when there is no such chip.
+  static bool select_none(I2cBus& bus) {
+    const uint8_t mask = 0;
+    return bus.write(kAddress, &mask, 1);
+  }
+
   // Connect one channel, 0 to 7, and no other. False when there is no such chip.
   static bool select(I2cBus& bus, uint8_t channel) {
     const uint8_t mask = static_cast<uint8_t>(1U << channel);

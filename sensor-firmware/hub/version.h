@@ -6,8 +6,11 @@
 namespace roost {
 
 constexpr uint8_t kProtocolVersion = 1;
-constexpr char kFirmware[] = "roost-hub/0.1.0";
+constexpr char kFirmware[] = "roost-hub/0.2.0";
 // What this firmware can do, joined by '+'.
-constexpr char kCapabilities[] = "sht31+mux";
+constexpr char kCapabilities[] = "sht31+bme280+ds18b20+dht22+mux+fans+relays";
+
+static_assert(sizeof kFirmware - 1 <= 32, "PROTOCOL.md");
+static_assert(sizeof kCapabilities - 1 <= 48, "PROTOCOL.md");
 
 }  // namespace roost

@@ -5,36 +5,54 @@
 #include <string.h>
 #include <unistd.h>
 
-static bool obey(const char *line, i2c_wires *wires)
+// What follows "probe N ".
+static bool feel(const char *words, feeling *feels)
 {
-    int probe, temperature, humidity, end = 0;
-    if (sscanf(line, "probe %d %n", &probe, &end) != 1 || end == 0 || probe < 1 || probe > wires->probes)
-        return false;
-    sht31_chip *chip = &wires->chips[probe - 1];
-    if (strcmp(line + end, "fail") == 0) {
-        chip->failed = true;
-        return true;
-    }
+    bool fail = strcmp(words, "fail") == 0, garble = strcmp(words, "garble") == 0, starve = strcmp(words, "starve") == 0;
+    int temperature, humidity;
     char rest;
-    if (sscanf(line + end, "%d %d %c", &temperature, &humidity, &rest) != 2)
-        return false;
-    chip->temperature_centi = temperature;
-    chip->humidity_centi = humidity;
-    chip->failed = false;
+    if (!fail && !garble && !starve) {
+        if (sscanf(words, "%d %d %c", &temperature, &humidity, &rest) != 2)
+            return false;
+        feels->temperature_centi = temperature;
+        feels->humidity_centi = humidity;
+    }
+    feels->failed = fail;
+    feels->garbled = garble;
+    feels->starved = starve;
     return true;
 }
 
-static void end_line(command_input *input, i2c_wires *wires)
+static bool obey(const char *line, board *all)
+{
+    int number, rpm, end = 0;
+    char rest;
+    if (sscanf(line, "probe %d %n", &number, &end) == 1 && end > 0)
+        return number >= 1 && number <= all->chips && feel(line + end, &all->feels[number - 1]);
+    if (strcmp(line, "hang") == 0) {
+        board_hang(all);
+        return true;
+    }
+    if (sscanf(line, "fan %d %d %c", &number, &rpm, &rest) == 2 && number >= 1 && number <= FANS && rpm >= 0) {
+        all->fans.each[number - 1].full_rpm = rpm;
+        return true;
+    }
+    return false;
+}
+
+static void end_line(command_input *input, board *all)
 {
     input->line[input->length] = '\0';
-    if (input->too_long || (input->length > 0 && !obey(input->line, wires)))
-        fprintf(stderr, "roost-hub-sim: not a command: '%s'; there is 'probe N <centi-C> <centi-%%>' and 'probe N fail', N 1 to %d\n",
-                input->line, wires->probes);
+    if (input->too_long || (input->length > 0 && !obey(input->line, all)))
+        fprintf(stderr,
+                "roost-hub-sim: not a command: '%s'; there is 'probe N <centi-C> <centi-%%>', 'probe N fail|garble|starve', "
+                "N 1 to %d, 'fan N <rpm>', N 1 to %d, and 'hang'\n",
+                input->line, all->chips, FANS);
     input->length = 0;
     input->too_long = false;
 }
 
-bool commands_service(command_input *input, i2c_wires *wires)
+bool commands_service(command_input *input, board *all)
 {
     char bytes[512];
     ssize_t got = read(STDIN_FILENO, bytes, sizeof bytes);
@@ -44,7 +62,7 @@ bool commands_service(command_input *input, i2c_wires *wires)
         return errno == EAGAIN || errno == EINTR;
     for (ssize_t i = 0; i < got; i++) {
         if (bytes[i] == '\n')
-            end_line(input, wires);
+            end_line(input, all);
         else if (input->length + 1 < sizeof input->line)
             input->line[input->length++] = bytes[i];
         else

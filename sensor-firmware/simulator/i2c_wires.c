@@ -5,7 +5,6 @@
 #include <sim_io.h>
 
 #define MULTIPLEXER 0x70
-#define FIRST_CHIP 0x44
 
 static uint64_t now_us(const i2c_wires *wires)
 {
@@ -18,13 +17,14 @@ static void answer(i2c_wires *wires, uint8_t kind, uint8_t address, uint8_t data
     avr_raise_irq(input, avr_twi_irq_msg(kind, address, data));
 }
 
-// The chip that hears an address, if any. Several connected channels would collide; the firmware connects one.
-static sht31_chip *chip_at(i2c_wires *wires, uint8_t address)
+// The chip that acknowledges an address, if any. Two would collide; nobody wires a hub so.
+static i2c_chip *select_chip(i2c_wires *wires, uint8_t address, bool reading)
 {
-    for (int i = 0; i < wires->probes; i++) {
-        bool hears = wires->direct ? address == FIRST_CHIP + i : address == FIRST_CHIP && (wires->channels >> i & 1);
-        if (hears)
-            return &wires->chips[i];
+    for (int i = 0; i < wires->count; i++) {
+        i2c_chip *chip = wires->chips[i];
+        bool reached = chip->channel == 0 || (wires->channels >> (chip->channel - FIRST_CHANNEL) & 1);
+        if (reached && chip->address == address && chip->select(chip, reading, now_us(wires)))
+            return chip;
     }
     return NULL;
 }
@@ -32,9 +32,8 @@ static sht31_chip *chip_at(i2c_wires *wires, uint8_t address)
 static void on_start(i2c_wires *wires, uint8_t address_and_direction)
 {
     uint8_t address = address_and_direction >> 1;
-    wires->multiplexer_selected = !wires->direct && address == MULTIPLEXER;
-    sht31_chip *chip = chip_at(wires, address);
-    wires->selected = chip && sht31_select(chip, address_and_direction & 1, now_us(wires)) ? chip : NULL;
+    wires->multiplexer_selected = wires->has_multiplexer && address == MULTIPLEXER;
+    wires->selected = select_chip(wires, address, address_and_direction & 1);
     if (wires->multiplexer_selected || wires->selected)
         answer(wires, TWI_COND_ACK, address_and_direction, 1);
 }
@@ -44,7 +43,7 @@ static void on_write(i2c_wires *wires, uint8_t address, uint8_t byte)
     if (wires->multiplexer_selected)
         wires->channels = byte;
     else if (wires->selected)
-        sht31_write(wires->selected, byte, now_us(wires));
+        wires->selected->write(wires->selected, byte, now_us(wires));
     else
         return;
     answer(wires, TWI_COND_ACK, address, 1);
@@ -55,7 +54,7 @@ static void on_read(i2c_wires *wires, uint8_t address)
     if (wires->multiplexer_selected)
         answer(wires, TWI_COND_READ, address, wires->channels);
     else if (wires->selected)
-        answer(wires, TWI_COND_READ, address, sht31_read(wires->selected));
+        answer(wires, TWI_COND_READ, address, wires->selected->read(wires->selected));
 }
 
 static void on_transfer(struct avr_irq_t *irq, uint32_t value, void *param)
@@ -76,10 +75,17 @@ static void on_transfer(struct avr_irq_t *irq, uint32_t value, void *param)
         on_read(wires, address);
 }
 
-void i2c_wires_attach(i2c_wires *wires, avr_t *avr, int probes, bool direct)
+void i2c_wires_attach(i2c_wires *wires, avr_t *avr)
 {
-    *wires = (i2c_wires){.avr = avr, .probes = probes, .direct = direct};
-    for (int i = 0; i < MAX_PROBES; i++)
-        sht31_init(&wires->chips[i]);
+    *wires = (i2c_wires){.avr = avr};
     avr_irq_register_notify(avr_io_getirq(avr, AVR_IOCTL_TWI_GETIRQ(0), TWI_IRQ_OUTPUT), on_transfer, wires);
+}
+
+bool i2c_wires_add(i2c_wires *wires, i2c_chip *chip)
+{
+    if (wires->count == MAX_I2C_CHIPS)
+        return false;
+    wires->chips[wires->count++] = chip;
+    wires->has_multiplexer = wires->has_multiplexer || chip->channel >= FIRST_CHANNEL;
+    return true;
 }

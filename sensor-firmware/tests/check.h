@@ -20,5 +20,8 @@ struct Checks {
 };
 
 void test_vectors(Checks& checks, const std::string& directory);
+void test_drivers(Checks& checks);
 void test_probes(Checks& checks);
+void test_journal(Checks& checks);
+void test_outputs(Checks& checks);
 void test_hub(Checks& checks);

@@ -8,7 +8,10 @@ int main(int argc, char** argv) {
   }
   Checks checks;
   test_vectors(checks, argv[1]);
+  test_drivers(checks);
   test_probes(checks);
+  test_journal(checks);
+  test_outputs(checks);
   test_hub(checks);
   std::cout << checks.passed << " passed, " << checks.failed << " failed\n";
   return checks.failed == 0 && checks.passed > 0 ? 0 : 1;

@@ -175,12 +175,7 @@ impl Rack {
     /// # Errors
     /// The program cannot be started.
     pub fn run(&self, words: &[&str]) -> Result<Said> {
-        let output = self.command().args(words).stdin(Stdio::null()).output().context("start roost")?;
-        Ok(Said {
-            code: output.status.code().unwrap_or(-1),
-            stdout: String::from_utf8_lossy(&output.stdout).into_owned(),
-            stderr: String::from_utf8_lossy(&output.stderr).into_owned(),
-        })
+        said(self.command().args(words))
     }
 
     /// Runs a verb that must succeed with `input` as its standard input, and gives back what it printed.
@@ -236,6 +231,24 @@ impl Rack {
     /// It never ran.
     pub fn cgroup(&self) -> Result<String> {
         Ok(self.traces.as_ref().context("the rack never ran")?.cgroup())
+    }
+
+    /// Runs a program in a board's network namespace; its exit code and output.
+    ///
+    /// # Errors
+    /// The rack never ran, or the program cannot be started.
+    pub fn on_board(&self, board: &str, words: &[&str]) -> Result<Said> {
+        let netns = self.traces.as_ref().context("the rack never ran")?.netns(board);
+        said(Command::new("ip").args(["netns", "exec", &netns]).args(words))
+    }
+
+    /// Runs a program with all privileges in the network namespace of an instance's first process, as nobody inside can.
+    ///
+    /// # Errors
+    /// It has no process, or the program cannot be started.
+    pub fn in_netns_of(&self, instance: &Instance, words: &[&str]) -> Result<Said> {
+        let first = machine::container(instance)?.into_iter().next().context("the instance has no process")?;
+        said(Command::new("nsenter").args(["-t", &first.pid.to_string(), "-n"]).args(words))
     }
 
     /// Deletes every instance and gives every board back to the scheduler.
@@ -335,6 +348,16 @@ impl Drop for Rack {
             eprintln!("{error:#}");
         }
     }
+}
+
+/// Runs a program with nothing to read and keeps what it said.
+fn said(command: &mut Command) -> Result<Said> {
+    let output = command.stdin(Stdio::null()).output().with_context(|| format!("start {command:?}"))?;
+    Ok(Said {
+        code: output.status.code().unwrap_or(-1),
+        stdout: String::from_utf8_lossy(&output.stdout).into_owned(),
+        stderr: String::from_utf8_lossy(&output.stderr).into_owned(),
+    })
 }
 
 /// The `roost` program: `ROOST_BIN`, or the one beside the test program.

@@ -32,6 +32,12 @@ impl Traces {
         format!("/roost-dev/{}/", self.id)
     }
 
+    /// Name of a board's network namespace.
+    #[must_use]
+    pub fn netns(&self, board: &str) -> String {
+        format!("roost-{}-{board}", self.id)
+    }
+
     /// Everything that is there now, a line each.
     #[must_use]
     pub fn list(&self) -> Vec<String> {

@@ -56,11 +56,14 @@ pub enum Command {
     List {
         /// Only those whose name, node or state contains this.
         filter: Option<String>,
+        /// Only those of this project.
+        #[arg(long)]
+        project: Option<String>,
     },
     /// Show everything about an instance.
     #[command(visible_alias = "inspect")]
     Info {
-        /// Name or id.
+        /// Name (`NAME.PROJECT` outside the default project) or id.
         instance: String,
     },
     /// Start stopped instances.
@@ -198,6 +201,9 @@ pub struct LaunchArgs {
     /// Publish a port: [HOST_IP:]HOST:CONTAINER[/udp].
     #[arg(short, long, value_name = "PORTS")]
     pub publish: Vec<Publish>,
+    /// Put it on the board's LAN, where it asks for its address by DHCP, instead of the instances' network.
+    #[arg(long, conflicts_with = "publish")]
+    pub lan: bool,
     /// Set an environment variable.
     #[arg(short, long, value_name = "KEY=VALUE", value_parser = parse_pair)]
     pub env: Vec<(String, String)>,
@@ -216,6 +222,9 @@ pub struct LaunchArgs {
     /// Let the public SSH keys of this file log in.
     #[arg(long, value_name = "FILE")]
     pub ssh_key: Vec<PathBuf>,
+    /// Project: instances of one reach each other, those of another only by published ports.
+    #[arg(long)]
+    pub project: Option<String>,
     /// Do not wait until it runs.
     #[arg(long)]
     pub no_wait: bool,
@@ -467,6 +476,39 @@ pub enum HubCommand {
     /// List hubs and the counters of their lines.
     #[command(visible_alias = "ls")]
     List,
+    /// Write the firmware into an Arduino with avrdude.
+    Flash(FlashArgs),
+}
+
+/// `hub flash`.
+#[derive(Args, Debug)]
+pub struct FlashArgs {
+    /// The Arduino's serial port, for example /dev/ttyACM0.
+    #[arg(long, value_name = "PATH")]
+    pub port: PathBuf,
+    /// Which Arduino it is.
+    #[arg(long, value_enum, default_value_t)]
+    pub board: Board,
+    /// Write this file instead of building the firmware that this program carries.
+    #[arg(long, value_name = "FILE")]
+    pub hex: Option<PathBuf>,
+    /// Print the command and do nothing.
+    #[arg(long)]
+    pub dry_run: bool,
+}
+
+/// Arduinos that can be a hub.
+#[derive(Clone, Copy, PartialEq, Eq, Debug, Default, ValueEnum)]
+pub enum Board {
+    /// Uno.
+    #[default]
+    Uno,
+    /// Nano with the boot loader it has had since 2018.
+    Nano,
+    /// Nano with the older, slower boot loader, as many copies have it.
+    NanoOld,
+    /// Mega 2560.
+    Mega,
 }
 
 /// `image …`.
@@ -566,6 +608,19 @@ pub enum DevAction {
         #[arg(long, conflicts_with = "release")]
         humidity: Option<f64>,
     },
+    /// Stop the fans of a zone's shelf, or let them turn again.
+    Fans {
+        /// Zone.
+        zone: Name,
+        /// What to do.
+        #[arg(value_enum)]
+        action: Fans,
+    },
+    /// Set the room's temperature.
+    Room {
+        /// Temperature in °C, 0 to 60.
+        celsius: f64,
+    },
     /// Pull the hub's plug, or put it back.
     Hub {
         /// What to do.
@@ -579,6 +634,15 @@ pub enum DevAction {
     },
     /// Show the state of the box.
     Status,
+}
+
+/// The fans of a shelf.
+#[derive(Clone, Copy, PartialEq, Eq, Debug, ValueEnum)]
+pub enum Fans {
+    /// Stop them.
+    Stop,
+    /// Let them turn.
+    Run,
 }
 
 /// The hub's plug.
@@ -673,6 +737,8 @@ mod tests {
             "roost dev heat shelf-1 41 --release",
             "roost dev --rack 2 heat shelf-1 41",
             "roost node power n01 explode",
+            "roost hub flash",
+            "roost hub flash --port /dev/ttyACM0 --board due",
         ] {
             let error = parse(line).expect_err(line);
             assert_eq!(error.exit_code(), 2, "{line}");
@@ -696,6 +762,8 @@ mod tests {
             "roost rename web shop",
             "roost snapshot create web before-upgrade",
             "roost snapshot ls web",
+            "roost hub flash --port /dev/ttyACM0",
+            "roost hub flash --port /dev/ttyUSB0 --board nano-old --dry-run",
             "roost completions bash",
         ] {
             assert!(parse(line).is_ok(), "{line}");

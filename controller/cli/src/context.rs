@@ -38,6 +38,12 @@ pub fn default_dev_state() -> PathBuf {
     user_dir("XDG_STATE_HOME", ".local/state").join("roost/dev")
 }
 
+/// Where what can be made again is kept.
+#[must_use]
+pub fn cache() -> PathBuf {
+    user_dir("XDG_CACHE_HOME", ".cache").join("roost")
+}
+
 /// The user's list of contexts.
 #[must_use]
 pub fn config_path() -> PathBuf {

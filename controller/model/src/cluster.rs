@@ -7,11 +7,12 @@ use roost_thermal::{NodeHeat, ZoneHeat};
 use roost_types::node::NodeVitals;
 use roost_types::rack::{HubCounters, ZoneConfig};
 use roost_types::{
-    Alert, AlertId, AllocationId, Event, EventId, Image, ImageDigest, InstanceId, MilliCelsius, MilliPercent, Name,
-    NodeId, NodeStatus, Operation, OperationId, Placement, Problem, Timestamp,
+    Alert, AlertId, AllocationId, Desired, Event, EventId, Image, ImageDigest, InstanceId, MilliCelsius, MilliPercent,
+    Name, NodeId, NodeStatus, Operation, OperationId, Placement, Problem, Timestamp,
 };
 
 use crate::config::Config;
+use crate::names::{Entry, Names};
 use crate::row::{AllocationRow, Change, FirstBootRow, InstanceRow, Kind, NodeRow, Row};
 
 /// Events kept for replay: 10,000 of about 300 bytes are 3 MB.
@@ -85,6 +86,7 @@ pub struct Cluster {
     pub(crate) first_boots: OrdMap<InstanceId, Arc<FirstBootRow>>,
     pub(crate) allocations: OrdMap<AllocationId, Arc<AllocationRow>>,
     pub(crate) on_node: OrdMap<NodeId, OrdSet<AllocationId>>,
+    pub(crate) names: Names,
     pub(crate) of_instance: OrdMap<InstanceId, OrdSet<AllocationId>>,
     pub(crate) operations: OrdMap<OperationId, Arc<Operation>>,
     pub(crate) open_operations: OrdSet<OperationId>,
@@ -136,6 +138,7 @@ impl Cluster {
             first_boots: OrdMap::new(),
             allocations: OrdMap::new(),
             on_node: OrdMap::new(),
+            names: Names::default(),
             of_instance: OrdMap::new(),
             operations: OrdMap::new(),
             open_operations: OrdSet::new(),
@@ -196,7 +199,10 @@ impl Cluster {
             Row::Allocation(row) => {
                 self.on_node.entry(row.node).or_default().insert(row.spec.id);
                 self.of_instance.entry(row.spec.instance).or_default().insert(row.spec.id);
-                self.allocations.insert(row.spec.id, Arc::new(row.clone()));
+                if self.allocations.insert(row.spec.id, Arc::new(row.clone())).is_none() {
+                    self.names.arrived(row.node, &row.spec);
+                }
+                self.name(row.spec.instance);
             }
             Row::Operation(row) => {
                 if row.status.is_final() {
@@ -246,7 +252,7 @@ impl Cluster {
         if let Some((key, _)) = &row.idempotency {
             self.idempotency.insert(key.clone(), row.id);
         }
-        if (row.allocation.is_none() || row.stranded) && row.desired == roost_types::Desired::Running {
+        if (row.allocation.is_none() || row.stranded) && row.desired == Desired::Running {
             self.pending.insert(row.id);
         } else {
             self.pending.remove(&row.id);
@@ -263,6 +269,19 @@ impl Cluster {
             self.beginning.remove(&row.id);
         }
         self.instances.insert(row.id, Arc::new(row.clone()));
+        self.name(row.id);
+    }
+
+    /// Notes by what name and address others know the instance now.
+    fn name(&mut self, id: InstanceId) {
+        let is_named = |row: &&Arc<InstanceRow>| row.desired != Desired::Deleted && row.network.is_bridge();
+        let entry = self.instances.get(&id).filter(is_named).and_then(|row| {
+            let present = self.allocations.get(&row.allocation?)?;
+            let left = row.moving.as_ref().filter(|_| present.held).and_then(|m| self.allocations.get(&m.from));
+            let address = left.unwrap_or(present).spec.address;
+            Some(Entry { project: row.project.clone(), name: row.name.clone(), address })
+        });
+        self.names.set(id, entry);
     }
 
     fn delete(&mut self, kind: Kind, key: &str) {
@@ -288,6 +307,7 @@ impl Cluster {
                     self.moving.remove(&row.id);
                     self.beginning.remove(&row.id);
                     self.waiting.remove(&row.id);
+                    self.names.set(row.id, None);
                     if let Some((key, _)) = &row.idempotency {
                         self.idempotency.remove(key);
                     }
@@ -302,6 +322,8 @@ impl Cluster {
                 if let Some(row) = key.parse().ok().and_then(|id: AllocationId| self.allocations.remove(&id)) {
                     forget(&mut self.on_node, &row.node, &row.spec.id);
                     forget(&mut self.of_instance, &row.spec.instance, &row.spec.id);
+                    self.names.left(row.node, &row.spec);
+                    self.name(row.spec.instance);
                 }
             }
             Kind::Operation => {
@@ -325,14 +347,17 @@ impl Cluster {
         &self.config
     }
 
-    /// An instance by name (in the default project) or id.
+    /// An instance by id, by name in the default project, or by `NAME.PROJECT`.
     ///
     /// # Errors
     /// `not_found`.
     pub fn find_instance(&self, reference: &str) -> Result<&Arc<InstanceRow>, Problem> {
         let by_name = || {
-            let name: Name = reference.parse().ok()?;
-            self.instance_names.get(&(crate::validate::default_project(), name)).copied()
+            let (name, project) = match reference.split_once('.') {
+                Some((name, project)) => (name, project.parse().ok()?),
+                None => (reference, crate::validate::default_project()),
+            };
+            self.instance_names.get(&(project, name.parse().ok()?)).copied()
         };
         reference
             .parse()

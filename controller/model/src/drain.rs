@@ -1,19 +1,20 @@
 //! Emptying nodes: those an operator drains, and those that are hot. One instance at a time, cheapest first.
 
+use std::cmp::Reverse;
 use std::sync::Arc;
 
 use roost_types::allocation::AllocationDesired;
 use roost_types::{
-    Desired, Eligibility, EventKind, InstanceId, NodeId, NodeStatus, OperationId, OperationKind, Severity,
-    ThermalState, Timestamp,
+    Desired, Eligibility, EventKind, InstanceId, MemoryBytes, MilliCelsius, NodeId, NodeStatus, OperationId,
+    OperationKind, Severity, ThermalState, Timestamp,
 };
 
 use crate::brake::many_at_once;
-use crate::cluster::Cluster;
+use crate::cluster::{Cluster, NodeLive};
 use crate::decide::{node_resource, node_subject};
 use crate::draft::Draft;
 use crate::row::{AllocationRow, InstanceRow, NodeRow};
-use crate::{reconcile, snapshots};
+use crate::{place, reconcile, snapshots};
 
 /// Takes the next step of every drain.
 pub fn step(draft: &mut Draft) {
@@ -22,18 +23,33 @@ pub fn step(draft: &mut Draft) {
 }
 
 fn hot_nodes(draft: &mut Draft) {
-    let hot: Vec<NodeId> = draft.cluster.nodes.keys().copied().filter(|id| is_hot(&draft.cluster, *id)).collect();
-    brake(draft, hot.len());
-    if hot.is_empty() || draft.cluster.heat_brake || is_moving(&draft.cluster) {
+    let hot = draft.cluster.nodes.keys().filter(|id| is_hot(&draft.cluster, **id)).count();
+    brake(draft, hot);
+    if draft.cluster.heat_brake || is_moving(&draft.cluster) {
         return;
     }
     let rested = |row: &InstanceRow| has_rested(&draft.cluster, row, draft.now);
-    let Some((id, node)) = cheapest(&draft.cluster, &hot, draft.now, rested) else { return };
+    let nodes = nodes_to_relieve(&draft.cluster);
+    let found = nodes.iter().find_map(|node| cheapest(&draft.cluster, *node, draft.now, rested));
+    let Some((id, node)) = found else { return };
     let reason = why_hot(&draft.cluster, node);
     if reconcile::begin_move(draft, id, None, &reason).is_ok() {
         let now = draft.now;
         draft.edit_instance(id, |row| row.moved_at = Some(now));
     }
+}
+
+/// Nodes that are too hot or soon will be, the hottest first, by id among equals. One that is hot and already on its way
+/// back is left alone.
+fn nodes_to_relieve(cluster: &Cluster) -> Vec<NodeId> {
+    let troubled = |(id, live): (&NodeId, &Arc<NodeLive>)| {
+        let heat = &live.heat;
+        let relieve = live.status == NodeStatus::Ready && (heat.needs_relief().is_some() || heat.is_hot_by_air());
+        relieve.then(|| (Reverse((heat.state(), heat.predicted())), *id))
+    };
+    let mut nodes: Vec<_> = cluster.live.iter().filter_map(troubled).collect();
+    nodes.sort();
+    nodes.into_iter().map(|(_, id)| id).collect()
 }
 
 /// Half of the rack hot at once is a cooling failure: nothing is moved, and a person is told.
@@ -44,6 +60,7 @@ fn brake(draft: &mut Draft, hot: usize) {
         return;
     }
     draft.cluster.heat_brake = engaged;
+    draft.make_room();
     if engaged {
         let message = format!("{hot} of {ready} nodes are hot at once: cooling has failed; nothing is moved");
         draft.event(EventKind::BrakeEngaged, "/v1/rack", &message);
@@ -66,36 +83,56 @@ fn is_hot(cluster: &Cluster, id: NodeId) -> bool {
 
 fn why_hot(cluster: &Cluster, id: NodeId) -> String {
     let (Some(node), Some(live)) = (cluster.nodes.get(&id), cluster.live.get(&id)) else { return String::new() };
-    format!("{} is {}: {}", node.name, live.heat.state(), live.heat.reason())
+    let (state, reason) = (live.heat.state(), live.heat.reason());
+    match (live.heat.predicted(), live.heat.limits()) {
+        (Some(predicted), Some(limits)) if state < ThermalState::Hot => {
+            let seconds = cluster.config.thermal.horizon.as_secs();
+            format!("{} is {state}: {reason}; predicted {predicted} ≥ hot {} in {seconds} s", node.name, limits.hot)
+        }
+        _ => format!("{} is {state}: {reason}", node.name),
+    }
 }
 
-/// The instance that costs least to move: the least memory, by name among equals. One for which no other node has room
-/// now is passed over, and so is one that is not `ready` to be moved.
+/// The instance to move off a node so that least has to be moved: the smallest that is enough to make a hot board safe,
+/// the largest while none is; where everything must go the least memory first. By name among equals. One for which no
+/// other node has room now is passed over, and so is one that is not `ready` to be moved.
 fn cheapest(
     cluster: &Cluster,
-    nodes: &[NodeId],
+    node: NodeId,
     now: Timestamp,
     ready: impl Fn(&InstanceRow) -> bool,
 ) -> Option<(InstanceId, NodeId)> {
-    let mut movable: Vec<(&InstanceRow, NodeId)> = nodes
-        .iter()
-        .flat_map(|node| cluster.allocations_on(*node))
-        .filter_map(|allocation| {
-            let row = cluster.instances.get(&allocation.spec.instance)?;
-            let runs = row.desired == Desired::Running
-                && row.allocation == Some(allocation.spec.id)
-                && !row.stranded
-                && snapshots::is_at_rest(row);
-            Some((row.as_ref(), allocation.node)).filter(|(row, _)| runs && ready(row))
-        })
-        .collect();
-    movable.sort_by(|(a, _), (b, _)| {
-        (a.resources.memory_bytes, &a.name, a.id).cmp(&(b.resources.memory_bytes, &b.name, b.id))
+    let movable = cluster.allocations_on(node).filter_map(|allocation| {
+        let row = cluster.instances.get(&allocation.spec.instance)?;
+        let runs = row.desired == Desired::Running
+            && row.allocation == Some(allocation.spec.id)
+            && !row.stranded
+            && snapshots::is_at_rest(row);
+        Some(row.as_ref()).filter(|row| runs && ready(row))
     });
-    let has_place =
-        |row: &InstanceRow, from| crate::place::choose(cluster, row, Some((from, None)), now).node.is_some();
-    let (row, node) = movable.into_iter().find(|(row, node)| has_place(row, *node))?;
-    Some((row.id, node))
+    let mut movable: Vec<(Cost, &InstanceRow)> = movable.map(|row| (cost(cluster, node, row), row)).collect();
+    movable.sort_by(|(a, left), (b, right)| (a, &left.name, left.id).cmp(&(b, &right.name, right.id)));
+    let has_place = |row: &InstanceRow| place::choose(cluster, row, Some((node, None)), now).node.is_some();
+    movable.into_iter().find(|(_, row)| has_place(row)).map(|(_, row)| (row.id, node))
+}
+
+/// What it costs to move an instance; the least is moved first.
+#[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
+enum Cost {
+    /// The board is safe without it.
+    Enough(MemoryBytes),
+    /// Others must follow: the more it relieves the better.
+    NotEnough(Reverse<MilliCelsius>, MemoryBytes),
+}
+
+fn cost(cluster: &Cluster, node: NodeId, row: &InstanceRow) -> Cost {
+    let memory = row.resources.memory_bytes;
+    let heat = cluster.live.get(&node).map(|live| &live.heat);
+    let Some((heat, needed)) = heat.and_then(|heat| Some((heat, heat.needs_relief()?))) else {
+        return Cost::Enough(memory);
+    };
+    let relief = heat.rise_of(place::share_of_cores(cluster, node, row));
+    if relief >= needed { Cost::Enough(memory) } else { Cost::NotEnough(Reverse(relief), memory) }
 }
 
 /// It was not moved because of heat lately.
@@ -103,9 +140,12 @@ fn has_rested(cluster: &Cluster, row: &InstanceRow, now: Timestamp) -> bool {
     row.moved_at.is_none_or(|at| now.since(at) >= cluster.config.move_cooldown)
 }
 
-/// Nothing of it runs and nobody wants it to: it may stay, with its data, on a node that is being emptied.
-fn rests(allocation: &AllocationRow) -> bool {
-    allocation.spec.desired == AllocationDesired::Stopped && allocation.observed.state.is_settled()
+/// Nothing of it runs and nobody wants it to: it may stay, with its data, on a node that is being emptied. One that its
+/// instance has left must go: until the new one runs, its data is needed.
+fn rests(cluster: &Cluster, allocation: &AllocationRow) -> bool {
+    let is_present = |row: &Arc<InstanceRow>| row.allocation == Some(allocation.spec.id);
+    let stays = cluster.instances.get(&allocation.spec.instance).is_some_and(is_present);
+    stays && allocation.spec.desired == AllocationDesired::Stopped && allocation.observed.state.is_settled()
 }
 
 /// Drains that an operator asked for: the operation ends when nothing on the node runs.
@@ -113,10 +153,10 @@ fn asked_for(draft: &mut Draft) {
     let draining = |node: &&Arc<NodeRow>| node.eligibility == Eligibility::Draining;
     let nodes: Vec<NodeRow> = draft.cluster.nodes.values().filter(draining).map(|n| NodeRow::clone(n)).collect();
     for node in nodes {
-        if draft.cluster.allocations_on(node.id).all(|allocation| rests(allocation)) {
+        if draft.cluster.allocations_on(node.id).all(|allocation| rests(&draft.cluster, allocation)) {
             finish_drain(draft, &node);
         } else if !is_moving(&draft.cluster) {
-            let Some((id, _)) = cheapest(&draft.cluster, &[node.id], draft.now, |_| true) else { continue };
+            let Some((id, _)) = cheapest(&draft.cluster, node.id, draft.now, |_| true) else { continue };
             let reason = format!("{} is being emptied", node.name);
             // `cheapest` found a place for it in this very state.
             let _ = reconcile::begin_move(draft, id, None, &reason);

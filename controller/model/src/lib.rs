@@ -15,7 +15,8 @@
 //! the probes say, how hot things are. That is why an idle cluster writes nothing.
 //!
 //! Find your way: `command` (what can be asked), `decide/` (one file per noun), `reconcile` (the life of an instance),
-//! `snapshots` (the life of its snapshots), `place` (asking the scheduler), `drain` (emptying nodes), `view` (what the API shows).
+//! `snapshots` (the life of its snapshots), `place` (asking the scheduler), `drain` (emptying nodes), `names` (what names
+//! mean on a node), `view` (what the API shows).
 
 mod alerts;
 mod brake;
@@ -25,6 +26,7 @@ mod config;
 mod decide;
 mod draft;
 mod drain;
+mod names;
 mod place;
 mod read;
 mod reconcile;

@@ -3,14 +3,14 @@
 use std::collections::BTreeMap;
 
 use roost_scheduler::{Candidate, Heat, Request, fits_anywhere, schedule};
-use roost_thermal::Monitoring;
+use roost_thermal::{Monitoring, NodeHeat};
 use roost_types::allocation::{AllocationDesired, Strain};
 use roost_types::node::Amounts;
 use roost_types::placement::Filter;
 use roost_types::snapshot::SnapshotWish;
 use roost_types::{
-    AllocationId, AllocationReport, AllocationSpec, AllocationState, Code, MemoryBytes, NodeId, NodeStatus, NodeUse,
-    Placement, Problem, SnapshotId, SnapshotState, Timestamp,
+    AllocationId, AllocationReport, AllocationSpec, AllocationState, Code, MemoryBytes, MilliCelsius, NodeId,
+    NodeStatus, NodeUse, Placement, Problem, SnapshotId, SnapshotState, ThermalState, Timestamp,
 };
 
 use crate::cluster::Cluster;
@@ -19,8 +19,13 @@ use crate::row::{AllocationRow, InstanceRow, NodeRow, Row, Source};
 
 /// Host ids of an instance: 65,536, by its number in the node's network, so no two on a node overlap.
 const IDS_PER_INSTANCE: u32 = 65_536;
+/// How far below hot a board in hot air must be predicted to stay to take work when the whole rack is hot.
+const HOT_AIR_HEADROOM: MilliCelsius = MilliCelsius::whole(5);
 /// Limits that every instance has, by the names of the features that carry them.
 const NEEDED_LIMITS: [&str; 2] = ["memory_limit", "pids_limit"];
+
+/// The feature of a node that can put instances on its LAN.
+const LAN: &str = "lan";
 
 /// Chooses a node. `leaving`: the node to leave, and the one to go to if a person chose it.
 pub fn choose(
@@ -65,13 +70,20 @@ fn request<'a>(
     leaving: Option<(NodeId, Option<NodeId>)>,
 ) -> Option<Request<'a>> {
     let image = cluster.images.get(&row.digest)?;
+    // Moving work to where it will soon have to leave again helps nobody; a person may know better.
+    let headroom = match leaving {
+        Some((_, None)) => cluster.config.thermal.soc.hysteresis,
+        Some((_, Some(_))) | None => MilliCelsius(0),
+    };
     Some(Request {
         arch: image.arch,
         resources: row.resources,
         constraints: &row.constraints,
         only: leaving.and_then(|(_, to)| to),
         not: leaving.map(|(from, _)| from),
+        headroom,
         publish: &row.publish,
+        lan: !row.network.is_bridge(),
     })
 }
 
@@ -81,28 +93,47 @@ fn request<'a>(
 /// `too_large` with the dimension as field.
 pub fn check_size(cluster: &Cluster, row: &InstanceRow) -> Result<(), Problem> {
     let Some(request) = request(cluster, row, None) else { return Ok(()) };
-    fits_anywhere(&candidates(cluster, row), &request)
+    check_fits(&candidates(cluster, row), &request, row)
+}
+
+fn check_fits(nodes: &[Candidate<'_>], request: &Request<'_>, row: &InstanceRow) -> Result<(), Problem> {
+    fits_anywhere(nodes, request)
         .map_err(|large| Problem::new(Code::TooLarge, large.detail).field(size_field(row, large.dimension)))
 }
 
-/// Refuses what no node could ever hold, and a port that is taken wherever it could run.
+/// Refuses what no node could ever hold, and what every node that could run it has given out: a port, all addresses.
 ///
 /// # Errors
-/// `too_large` with the dimension as field; `port_taken`.
+/// `too_large` with the dimension as field; `port_taken`; `no_address`; `conflict` with the network as field.
 pub fn check_possible(cluster: &Cluster, row: &InstanceRow) -> Result<(), Problem> {
-    check_size(cluster, row)?;
-    let Some(request) = request(cluster, row, None).filter(|_| !row.publish.is_empty()) else { return Ok(()) };
+    let Some(request) = request(cluster, row, None) else { return Ok(()) };
     let nodes = candidates(cluster, row);
+    check_fits(&nodes, &request, row)?;
+    if row.publish.is_empty() && !request.lan && nodes.iter().all(|node| node.free_addresses > 0) {
+        return Ok(());
+    }
     let placement = schedule(&nodes, &request, row.created_at);
-    let by_port = placement.filtered_by.get(&Filter::Port).copied().unwrap_or(0);
-    let by_wish = placement.filtered_by.get(&Filter::Constraint).copied().unwrap_or(0);
-    if by_port > 0 && by_port + by_wish == placement.evaluated {
-        let detail = placement.filtered.iter().find(|node| node.filter == Filter::Port).map(|node| &node.detail);
-        let detail = detail.map_or_else(String::new, |detail| format!(": {detail}"));
+    if let Some(detail) = all_refused(&placement, Filter::Feature).filter(|_| request.lan) {
+        let detail = format!("no node that could run it can put it on a LAN{detail}");
+        return Err(Problem::new(Code::Conflict, detail).field("network"));
+    }
+    if let Some(detail) = all_refused(&placement, Filter::Port) {
         let detail = format!("the port is taken on every node that could run it{detail}; publish another");
         return Err(Problem::new(Code::PortTaken, detail).field("publish"));
     }
+    if let Some(detail) = all_refused(&placement, Filter::Address) {
+        let detail = format!("no address is free on any node that could run it{detail}; delete instances there");
+        return Err(Problem::new(Code::NoAddress, detail));
+    }
     Ok(())
+}
+
+/// The first node's words, if this filter is what keeps the instance from every node that the wish allows.
+fn all_refused(placement: &Placement, filter: Filter) -> Option<String> {
+    let count = |filter| placement.filtered_by.get(&filter).copied().unwrap_or(0);
+    let all = count(filter) > 0 && count(filter) + count(Filter::Constraint) == placement.evaluated;
+    let first = || placement.filtered.iter().find(|node| node.filter == filter);
+    all.then(|| first().map_or_else(String::new, |node| format!(": {}", node.detail)))
 }
 
 /// The field a user can change: the named size, if that is what was given.
@@ -138,11 +169,12 @@ fn candidate<'a>(cluster: &'a Cluster, node: &'a NodeRow, row: &InstanceRow) -> 
         used_for: if used == 0 { NodeUse::Idle } else { NodeUse::Containers },
         arch: node.facts.as_ref().map(|facts| facts.arch),
         labels: &node.labels,
-        heat: heat(cluster, node, row, capacity),
+        heat: heat(cluster, node, row),
         zone: cluster.zone_of(node).map(|zone| &zone.name),
         capacity,
         allocated: allocated(cluster, node.id),
         missing_limit: missing,
+        lan: node.facts.as_ref().is_some_and(|facts| facts.features.iter().any(|f| f.name == LAN && f.supported)),
         ports,
         free_addresses: (hosts.end - hosts.start).saturating_sub(used),
         has_image: node.facts.as_ref().is_some_and(|facts| facts.images.contains(&row.digest)),
@@ -162,25 +194,49 @@ pub fn missing_disk_limit(node: &NodeRow) -> Option<&str> {
     missing_limit(node, "disk_limit")
 }
 
-fn heat<'a>(cluster: &'a Cluster, node: &NodeRow, row: &InstanceRow, capacity: Amounts) -> Heat<'a> {
+fn heat<'a>(cluster: &'a Cluster, node: &NodeRow, row: &InstanceRow) -> Heat<'a> {
     let policy = &cluster.config.thermal;
     let Some(live) = cluster.live.get(&node.id) else {
         return Heat {
-            state: roost_types::ThermalState::Unknown,
+            state: ThermalState::Unknown,
             reason: "",
             predicted: None,
             hot: policy.soc.limits.hot,
             lost: false,
         };
     };
-    let extra = f64::from(row.resources.cpu_millis) / f64::from(capacity.cpu_millis.max(1));
+    let predicted = live.heat.predict_with(share_of_cores(cluster, node.id, row));
+    let hot = live.heat.limits().unwrap_or(policy.soc.limits).hot;
     let monitoring = live.heat.monitoring();
     Heat {
-        state: live.heat.state(),
+        state: placeable_state(cluster, &live.heat, predicted, hot),
         reason: live.heat.reason(),
-        predicted: live.heat.predict_with(extra),
-        hot: live.heat.limits().unwrap_or(policy.soc.limits).hot,
+        predicted,
+        hot,
         lost: monitoring == Monitoring::Lost || (monitoring == Monitoring::Never && node.monitored),
+    }
+}
+
+/// The load that an instance can put on a node, 0 to 1: its share of the cores there are, not of what is given out of
+/// them.
+pub fn share_of_cores(cluster: &Cluster, node: NodeId, row: &InstanceRow) -> f64 {
+    let facts = cluster.nodes.get(&node).and_then(|node| node.facts.as_ref());
+    let cores = facts.map_or(1, |facts| facts.cpu_millis.max(1));
+    (f64::from(row.resources.cpu_millis) / f64::from(cores)).min(1.0)
+}
+
+/// The state that counts for placement. In a rack that is hot all over, air alone keeps no board from working whose own
+/// sensor says, and is predicted to say with the request on it, that it is far from hot: there is no cooler place.
+fn placeable_state(
+    cluster: &Cluster,
+    heat: &NodeHeat,
+    predicted: Option<MilliCelsius>,
+    hot: MilliCelsius,
+) -> ThermalState {
+    let far_from_hot = predicted.is_some_and(|at| at.0 <= hot.0 - HOT_AIR_HEADROOM.0);
+    match heat.state() {
+        ThermalState::Hot if cluster.heat_brake && heat.is_hot_by_air() && far_from_hot => ThermalState::Warm,
+        state => state,
     }
 }
 
@@ -237,6 +293,7 @@ pub fn allocate(
         address: network.address(node_row.network_index, host),
         uid_base: host * IDS_PER_INSTANCE,
         publish: row.publish.clone(),
+        network: row.network,
         restart: row.restart,
         seed_from: after.or(begin.map(|(allocation, _)| allocation)),
         seed_snapshot: begin.map(|(_, snapshot)| snapshot),

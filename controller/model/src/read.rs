@@ -2,6 +2,7 @@
 
 use std::sync::Arc;
 
+use roost_types::sync::NameTable;
 use roost_types::{
     Alert, AllocationId, Event, EventId, Image, ImageDigest, InstanceId, NodeId, Operation, OperationId,
 };
@@ -53,6 +54,24 @@ impl Cluster {
     #[must_use]
     pub fn allocation(&self, id: AllocationId) -> Option<&Arc<AllocationRow>> {
         self.allocations.get(&id)
+    }
+
+    /// Generation of the table of names that a node needs: it changes with the contents.
+    #[must_use]
+    pub fn names_generation(&self, node: NodeId) -> u64 {
+        self.names.generation(node)
+    }
+
+    /// The table of names that a node needs.
+    #[must_use]
+    pub fn name_table(&self, node: NodeId) -> NameTable {
+        self.names.table(node)
+    }
+
+    /// Nodes that need another table of names than in `before`.
+    #[must_use]
+    pub fn renamed_since(&self, before: &Self) -> Vec<NodeId> {
+        self.names.changed_since(&before.names)
     }
 
     /// Every image, by digest.

@@ -109,14 +109,14 @@ fn try_to_place(draft: &mut Draft, id: InstanceId) {
                 new.stranded = false;
                 new.placement = Some(placement);
             });
-            draft.event(EventKind::InstancePlaced, instance_subject(&row.name), message);
+            draft.event(EventKind::InstancePlaced, instance_subject(&row.project, &row.name), message);
         }
         None => {
             let known = draft.cluster.waiting.get(&id);
             let news = known.is_none_or(|old| old.filtered_by != placement.filtered_by);
             if news {
                 let message = format!("instance {} waits: {}", row.name, placement.message);
-                draft.event(EventKind::InstanceUnplaced, instance_subject(&row.name), message);
+                draft.event(EventKind::InstanceUnplaced, instance_subject(&row.project, &row.name), message);
             }
             draft.cluster.waiting.insert(id, std::sync::Arc::new(placement));
         }
@@ -140,7 +140,11 @@ fn remove(draft: &mut Draft, row: &InstanceRow) {
     if draft.cluster.first_boots.contains_key(&row.id) {
         draft.delete(Kind::FirstBoot, row.id.to_string());
     }
-    draft.event(EventKind::InstanceDeleted, instance_subject(&row.name), format!("instance {} is gone", row.name));
+    draft.event(
+        EventKind::InstanceDeleted,
+        instance_subject(&row.project, &row.name),
+        format!("instance {} is gone", row.name),
+    );
     draft.make_room();
     for operation in open_operations(&draft.cluster, row.id) {
         draft.finish(operation, Ok(()));
@@ -201,7 +205,7 @@ pub fn begin_move(draft: &mut Draft, id: InstanceId, to: Option<NodeId>, reason:
         draft.cluster.node_name(old.node),
         draft.cluster.node_name(node)
     );
-    draft.event(EventKind::InstanceMoved, instance_subject(&row.name), message);
+    draft.event(EventKind::InstanceMoved, instance_subject(&row.project, &row.name), message);
     instance(draft, id);
     Ok(())
 }
@@ -219,7 +223,14 @@ fn advance_move(draft: &mut Draft, row: &InstanceRow) {
         turn_back(draft, row, (&new, &new.observed.reason), from);
     } else if !new.held && is_up(&new) {
         discard(draft, from);
-        draft.edit_instance(row.id, |row| row.moving = None);
+        let now = draft.now;
+        draft.edit_instance(row.id, |row| {
+            let begun = row.moving.take().map(|moving| moving.at);
+            // A move because of heat: it rests from now on, not from when it set out.
+            if row.moved_at == begun {
+                row.moved_at = begun.map(|_| now);
+            }
+        });
         snapshots::follow(draft, row.id);
     }
 }
@@ -237,7 +248,7 @@ fn turn_back(draft: &mut Draft, row: &InstanceRow, (new, why): (&AllocationRow, 
         draft.finish(operation, Err(Problem::new(Code::InstanceFailed, detail.clone())));
     }
     let message = format!("instance {} stays where it was: it {detail}", row.name);
-    draft.event(EventKind::InstanceMoved, instance_subject(&row.name), message);
+    draft.event(EventKind::InstanceMoved, instance_subject(&row.project, &row.name), message);
     want(draft, row.id, AllocationDesired::Running);
 }
 

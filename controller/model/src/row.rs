@@ -2,7 +2,7 @@
 
 use std::collections::BTreeMap;
 
-use roost_types::instance::InstanceKind;
+use roost_types::instance::{InstanceKind, Network};
 use roost_types::node::NodeFacts;
 use roost_types::placement::Constraints;
 use roost_types::rack::Limits;
@@ -63,6 +63,9 @@ pub struct InstanceRow {
     pub env: BTreeMap<String, String>,
     /// Published ports.
     pub publish: Vec<Publish>,
+    /// Which network it is on.
+    #[serde(default)]
+    pub network: Network,
     /// Where it may run.
     pub constraints: Constraints,
     /// What the node does when the first process ends.

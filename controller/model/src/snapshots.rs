@@ -146,7 +146,7 @@ fn finish(draft: &mut Draft, row: &InstanceRow, snapshot: &Snapshot, outcome: Re
 
 fn tell(draft: &mut Draft, kind: EventKind, row: &InstanceRow, snapshot: &Snapshot, what: &str) {
     let message = format!("snapshot {} of instance {} {what}", snapshot.name, row.name);
-    draft.event(kind, instance_subject(&row.name), message);
+    draft.event(kind, instance_subject(&row.project, &row.name), message);
 }
 
 /// The node has put the files back, or could not: then they are as they were. The instance goes on as wished.
@@ -162,7 +162,7 @@ fn finish_restore(draft: &mut Draft, row: &InstanceRow, allocation: &AllocationR
     match report.error {
         None => {
             let message = format!("instance {} has the files of snapshot {name} again", row.name);
-            draft.event(EventKind::SnapshotRestored, instance_subject(&row.name), message);
+            draft.event(EventKind::SnapshotRestored, instance_subject(&row.project, &row.name), message);
         }
         Some(why) => fail_operations(draft, row, &format!("snapshot '{name}' could not be restored: {why}")),
     }

@@ -5,7 +5,7 @@ mod first_boot;
 use std::collections::BTreeMap;
 
 use roost_scheduler::collide;
-use roost_types::instance::{CreateInstance, InstanceKind, PatchInstance};
+use roost_types::instance::{CreateInstance, InstanceKind, Network, PatchInstance};
 use roost_types::size::Resources;
 use roost_types::{
     Code, DEFAULT_PROJECT, Desired, InstanceId, MemoryBytes, Name, OperationId, Problem, Publish, Size, SnapshotSource,
@@ -57,14 +57,10 @@ pub fn name_of(text: &str) -> Result<Name, Problem> {
     text.parse().map_err(bad)
 }
 
-/// The project, which must exist.
+/// The project: there from its first instance on.
 pub fn project(request: &CreateInstance) -> Result<Name, Problem> {
-    match request.project.as_deref() {
-        None | Some(DEFAULT_PROJECT) => Ok(default_project()),
-        Some(other) => {
-            Err(invalid("project", format!("there is no project '{}'; leave it out for 'default'", shorten(other))))
-        }
-    }
+    let Some(text) = &request.project else { return Ok(default_project()) };
+    text.parse().map_err(|e| invalid("project", format!("'{}': {e}", shorten(text))))
 }
 
 /// What the instance is to be given.
@@ -171,6 +167,7 @@ pub fn row(
         command: request.command.clone(),
         env: request.env.clone(),
         publish: request.publish.clone(),
+        network: request.network,
         constraints: request.constraints.clone(),
         restart: request.restart,
         node_loss: request.node_loss,
@@ -241,6 +238,10 @@ fn create(request: &CreateInstance) -> Result<(), Problem> {
     environment(&request.env)?;
     first_boot::check(request)?;
     ports(&request.publish)?;
+    if request.network == Network::Lan && !request.publish.is_empty() {
+        let detail = "an instance on the LAN is reached at its own address there: leave publish out";
+        return Err(invalid("publish", detail));
+    }
     labels("labels", &request.labels)?;
     labels("constraints.labels", &request.constraints.labels)
 }
@@ -341,7 +342,7 @@ mod tests {
         let port = |text: &str| text.parse::<Publish>().unwrap();
         let cases = [
             (refused(|r| r.name = Some("No Good".into())), Code::InvalidName, "name"),
-            (refused(|r| r.project = Some("other".into())), Code::InvalidField, "project"),
+            (refused(|r| r.project = Some("No Project".into())), Code::InvalidField, "project"),
             (refused(|r| r.kind = InstanceKind::Board), Code::InvalidField, "kind"),
             (refused(|r| (r.size, r.cpu_millis) = (Some(Size::Nano), Some(100))), Code::InvalidField, "size"),
             (refused(|r| r.cpu_millis = Some(100)), Code::MissingField, "memory_bytes"),
@@ -362,6 +363,7 @@ mod tests {
             (refused(|r| drop(r.env.insert("A B".into(), "x".into()))), Code::InvalidField, "env"),
             (refused(|r| drop(r.env.insert("A".into(), "x\ny".into()))), Code::InvalidField, "env.A"),
             (refused(|r| r.publish = vec![port("80:80"), port("80:81")]), Code::InvalidField, "publish[1]"),
+            (refused(|r| (r.network, r.publish) = (Network::Lan, vec![port("80:80")])), Code::InvalidField, "publish"),
             (refused(|r| drop(r.labels.insert(String::new(), "x".into()))), Code::InvalidField, "labels"),
             (refused(|r| r.user_data = Some(UserData("x".repeat(65_537)))), Code::InvalidField, "user_data"),
             (refused(|r| r.ssh_keys = vec!["ssh-dss AAAA".into()]), Code::InvalidField, "ssh_keys[0]"),

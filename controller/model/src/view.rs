@@ -4,6 +4,7 @@ use std::time::Duration;
 
 use roost_thermal::Monitoring;
 use roost_types::instance::{CreateInstance, Instance};
+use roost_types::name::reference;
 use roost_types::node::{Node, NodeHeat};
 use roost_types::rack::{Hub, Probe, ProbeId, Quality, RackView, SlotNode, SlotView, Zone, ZoneConfig};
 use roost_types::sync::{DesiredSet, NodeNetwork, PeerRoute};
@@ -39,7 +40,8 @@ pub fn instance(cluster: &Cluster, row: &InstanceRow) -> Instance {
         desired: row.desired,
         node: node.map(|node| node.name.clone()),
         allocation: row.allocation,
-        address: allocation.map(|allocation| allocation.spec.address),
+        network: row.network,
+        address: allocation.filter(|_| row.network.is_bridge()).map(|allocation| allocation.spec.address),
         publish: row.publish.clone(),
         restart: row.restart,
         restarts: allocation.map_or(0, |allocation| allocation.observed.restarts),
@@ -178,10 +180,9 @@ fn heat(cluster: &Cluster, row: &NodeRow, now: Timestamp) -> NodeHeat {
         inlet: air.and_then(|air| air.inlet()),
         age_ms: ages.into_iter().flatten().min().map(milliseconds),
         unmonitored: !row.monitored && own.is_none_or(|own| own.monitoring() == Monitoring::Never),
-        reason: own.map_or_else(String::new, |own| match own.diagnosis() {
-            Some(fault) => format!("{}; {fault}", own.reason()),
-            None => own.reason().to_owned(),
-        }),
+        reason: own.map_or_else(String::new, |own| own.explanation()),
+        diagnosis: own.and_then(|own| own.diagnosis()).map(|diagnosis| diagnosis.to_string()),
+        learned: own.and_then(|own| own.learned()),
     }
 }
 
@@ -226,7 +227,8 @@ fn zone(cluster: &Cluster, config: &ZoneConfig, now: Timestamp) -> Zone {
 
 fn slot_node(cluster: &Cluster, row: &NodeRow) -> SlotNode {
     let live = cluster.live.get(&row.id);
-    let mut instances: Vec<String> = cluster.allocations_on(row.id).map(|a| a.spec.name.to_string()).collect();
+    let mut instances: Vec<String> =
+        cluster.allocations_on(row.id).map(|a| reference(&a.spec.project, &a.spec.name)).collect();
     instances.sort();
     SlotNode {
         name: row.name.clone(),

@@ -1,6 +1,7 @@
 //! The pure core in a small world: launches, heat, drains, silence and restarts, each told as a story.
 
 mod lifecycle;
+mod network;
 mod node_loss;
 mod world;
 
@@ -10,7 +11,7 @@ use roost_types::instance::{CreateInstance, PatchInstance};
 use roost_types::node::PatchNode;
 use roost_types::placement::{Constraints, Filter};
 use roost_types::{
-    AllocationReport, AllocationState, Code, Desired, Eligibility, EventKind, InstanceState, MemoryBytes,
+    AllocationReport, AllocationState, Code, Desired, Eligibility, EventKind, InstanceState, MemoryBytes, MilliCelsius,
     NodeLossPolicy, OperationStatus, SnapshotState, SyncRequest, ThermalState, Timestamp,
 };
 use world::{World, name};
@@ -201,6 +202,45 @@ fn half_of_the_rack_hot_at_once_is_a_cooling_failure_and_moves_nothing() {
 }
 
 #[test]
+fn a_board_that_will_be_hot_is_relieved_before_it_is() {
+    let mut world = World::new(17);
+    world.launch_named("web");
+    world.run(1);
+    let from = world.node_of("web");
+    for tenths in (600..=795).step_by(5) {
+        world.boards.get_mut(&from).unwrap().soc = MilliCelsius(tenths * 100);
+        world.run(1);
+    }
+    assert_ne!(world.node_of("web"), from);
+    let moved = events(&world, EventKind::InstanceMoved);
+    assert!(moved[0].contains("≥ hot 80.0 °C in 2 s"), "{moved:?}");
+    let hot = events(&world, EventKind::NodeThermalChanged).into_iter().any(|event| event.contains("is hot"));
+    assert!(!hot, "it was relieved too late");
+    world.check();
+}
+
+#[test]
+fn in_a_rack_that_is_hot_all_over_boards_far_from_hot_still_take_work() {
+    let mut world = World::new(18);
+    world.inlets = [37; 3];
+    world.run(3);
+    assert_eq!(events(&world, EventKind::BrakeEngaged).len(), 1);
+    world.launch_named("first");
+    world.run(1);
+    assert_eq!(world.instance("first").state, InstanceState::Running);
+    for board in world.boards.values_mut() {
+        board.soc = MilliCelsius::whole(76);
+    }
+    world.run(1);
+    world.launch_named("second");
+    world.run(1);
+    assert_eq!(world.instance("second").state, InstanceState::Pending);
+    let why = view::placement(&world.cluster, "second").unwrap();
+    assert_eq!(why.filtered_by.get(&Filter::Thermal), Some(&6), "{why:?}");
+    assert_eq!(events(&world, EventKind::InstanceMoved).len(), 0);
+}
+
+#[test]
 fn a_lost_hub_makes_every_zone_unknown_and_boards_are_judged_by_their_own_soc() {
     let mut world = World::new(8);
     world.must(Command::HubLost { hub: name("hub0"), reason: "the line closed".into() });
@@ -316,6 +356,24 @@ fn a_drain_empties_a_node_and_leaves_it_cordoned() {
     let patch = PatchNode { eligibility: Some(Eligibility::Eligible), ..PatchNode::default() };
     world.must(Command::PatchNode { node: node.to_string(), patch, if_match: None });
     assert_eq!(world.cluster.node(node).unwrap().eligibility, Eligibility::Eligible);
+}
+
+#[test]
+fn a_drain_ends_only_when_what_it_moved_runs_elsewhere() {
+    let mut world = World::new(16);
+    world.launch_named("a");
+    world.run(1);
+    let node = world.node_of("a");
+    world.boards.iter_mut().filter(|(id, _)| **id != node).for_each(|(_, board)| board.held = true);
+    let Reply::NodeOperation { operation, .. } = world.must(Command::DrainNode { node: node.to_string() }) else {
+        panic!()
+    };
+    world.run(3);
+    assert!(!world.operation(operation).status.is_final(), "it has stopped here and does not run there yet");
+    world.boards.values_mut().for_each(|board| board.held = false);
+    world.run(3);
+    assert_eq!(world.operation(operation).status, OperationStatus::Succeeded);
+    assert!(world.cluster.allocations_on(node).next().is_none());
 }
 
 #[test]

@@ -50,6 +50,8 @@ pub struct Candidate<'a> {
     pub allocated: Amounts,
     /// A limit that its kernel cannot enforce, with the advice that helps.
     pub missing_limit: Option<&'a str>,
+    /// It can put instances on its LAN.
+    pub lan: bool,
     /// Published ports of its instances.
     pub ports: Vec<Publish>,
     /// Addresses left in its network.
@@ -88,6 +90,10 @@ pub struct Request<'a> {
     pub only: Option<NodeId>,
     /// Not this node: the one it leaves.
     pub not: Option<NodeId>,
+    /// The node's predicted temperature with it must stay this far below hot.
+    pub headroom: MilliCelsius,
     /// Ports it publishes.
     pub publish: &'a [Publish],
+    /// It wants to be on the node's LAN.
+    pub lan: bool,
 }

@@ -7,8 +7,9 @@ use roost_types::placement::{Filter, FilteredNode, ScoredNode};
 use roost_types::{MemoryBytes, Placement, Timestamp};
 
 use crate::candidate::{Candidate, Request};
-use crate::filter::{Refusal, filter};
-use crate::score::{Scores, score};
+use crate::filter::filter;
+use crate::refusal::Refusal;
+use crate::score::{Scores, score, thousandths};
 
 /// Nodes shown that could take the instance.
 const SHOWN_CANDIDATES: usize = 20;
@@ -97,7 +98,7 @@ impl Decision<'_, '_> {
     pub fn explain(&self, now: Timestamp) -> Placement {
         let shown = |ranked: &Ranked<'_, '_>| ScoredNode {
             node: ranked.node.name.clone(),
-            total: ranked.total,
+            total: thousandths(ranked.total),
             scores: ranked.scores.named(),
         };
         let refused = |(node, refusal): &(&Candidate<'_>, Refusal<'_>)| FilteredNode {

@@ -1,128 +1,20 @@
 //! Why a node cannot take an instance: hard rules, the first that applies.
 
 use roost_types::instance::Transport;
-use roost_types::node::Amounts;
-use roost_types::placement::Filter;
-use roost_types::size::{Arch, Resources};
-use roost_types::{Eligibility, Name, NodeId, NodeStatus, NodeUse, Publish, ThermalState};
+use roost_types::{Eligibility, MilliCelsius, NodeId, NodeStatus, NodeUse, Publish, ThermalState};
 
 use crate::candidate::{Candidate, Request};
+use crate::refusal::Refusal;
 
-/// Why a node cannot take an instance, as values: most are only counted, so the sentence is made when it is shown.
-#[derive(Clone, Copy, PartialEq, Eq, Debug)]
-pub enum Refusal<'a> {
-    /// The agent does not answer.
-    Status(NodeStatus),
-    /// Keeps what it has.
-    Cordoned,
-    /// Is being emptied.
-    Draining,
-    /// Is handed out whole.
-    Whole,
-    /// Another instruction set than the image's.
-    Arch {
-        /// The image's.
-        image: Arch,
-        /// The node's; none before its first contact.
-        node: Option<Arch>,
-    },
-    /// The instance leaves this node.
-    Left,
-    /// Another node was asked for, by id.
-    NotAsked,
-    /// Another node was asked for, by name or id.
-    WantsNode(&'a str),
-    /// Another instruction set was asked for.
-    WantsArch(Arch),
-    /// A label was asked for.
-    WantsLabel(&'a str, &'a str),
-    /// Hot or critical.
-    Thermal {
-        /// The zone that cools it.
-        zone: Option<&'a Name>,
-        /// With numbers and age.
-        reason: &'a str,
-    },
-    /// It had a temperature source and lost it.
-    SensorLost {
-        /// The zone that cools it.
-        zone: Option<&'a Name>,
-        /// With numbers and age.
-        reason: &'a str,
-    },
-    /// The kernel cannot enforce a limit: the advice that helps.
-    Feature(&'a str),
-    /// This port is published by another instance there.
-    Port(u16),
-    /// Too little cpu is free.
-    Cpu(Resources, Amounts),
-    /// Too little memory is free.
-    Memory(Resources, Amounts),
-    /// Its instance network is full.
-    Address,
-}
-
-impl Refusal<'_> {
-    /// The filter it belongs to.
-    #[must_use]
-    pub const fn filter(&self) -> Filter {
-        match self {
-            Self::Status(_) => Filter::Status,
-            Self::Cordoned | Self::Draining => Filter::Eligibility,
-            Self::Whole => Filter::Use,
-            Self::Arch { .. } => Filter::Arch,
-            Self::Left | Self::NotAsked | Self::WantsNode(_) | Self::WantsArch(_) | Self::WantsLabel(..) => {
-                Filter::Constraint
-            }
-            Self::Thermal { .. } => Filter::Thermal,
-            Self::SensorLost { .. } => Filter::SensorLost,
-            Self::Feature(_) => Filter::Feature,
-            Self::Port(_) => Filter::Port,
-            Self::Cpu(..) => Filter::Cpu,
-            Self::Memory(..) => Filter::Memory,
-            Self::Address => Filter::Address,
-        }
-    }
-
-    /// A sentence with its numbers.
-    #[must_use]
-    pub fn detail(&self) -> String {
-        match self {
-            Self::Status(status) => format!("the node is {}", status.as_str()),
-            Self::Cordoned => "the node is cordoned".to_owned(),
-            Self::Draining => "the node is being emptied".to_owned(),
-            Self::Whole => "the node is handed out whole".to_owned(),
-            Self::Arch { image, node } => {
-                format!("the image is for {image}, the node is {}", node.map_or("unknown", |arch| arch.as_str()))
-            }
-            Self::Left => "the instance leaves this node".to_owned(),
-            Self::NotAsked => "another node was asked for".to_owned(),
-            Self::WantsNode(wanted) => format!("constraint node = {wanted}"),
-            Self::WantsArch(wanted) => format!("constraint arch = {wanted}"),
-            Self::WantsLabel(key, value) => format!("constraint label {key} = {value}"),
-            Self::Thermal { zone, reason } | Self::SensorLost { zone, reason } => match zone {
-                Some(zone) => format!("zone {zone}: {reason}"),
-                None => (*reason).to_owned(),
-            },
-            Self::Feature(advice) => (*advice).to_owned(),
-            Self::Port(port) => format!("port {port} is published by another instance there"),
-            Self::Cpu(wanted, free) => {
-                format!("wants {} m cpu, {} m are free", wanted.cpu_millis, free.cpu_millis)
-            }
-            Self::Memory(wanted, free) => format!("wants {}, {} are free", wanted.memory_bytes, free.memory_bytes),
-            Self::Address => "its instance network is full".to_owned(),
-        }
-    }
-}
-
-/// The first rule that keeps the node from taking the instance. Order as in [`Filter`].
+/// The first rule that keeps the node from taking the instance. Order as in [`roost_types::placement::Filter`].
 #[must_use]
 pub fn filter<'a>(node: &Candidate<'a>, request: &Request<'a>) -> Option<Refusal<'a>> {
     reachable(node)
         .or_else(|| usable(node))
         .or_else(|| suitable(node, request))
-        .or_else(|| cool(node))
+        .or_else(|| cool(node, request))
         .or_else(|| node.missing_limit.map(Refusal::Feature))
+        .or_else(|| (request.lan && !node.lan).then_some(Refusal::NoLan))
         .or_else(|| port(node, request))
         .or_else(|| room(node, request))
 }
@@ -167,12 +59,17 @@ fn suitable<'a>(node: &Candidate<'a>, request: &Request<'a>) -> Option<Refusal<'
     missing.map(|(key, value)| Refusal::WantsLabel(key, value))
 }
 
-fn cool<'a>(node: &Candidate<'a>) -> Option<Refusal<'a>> {
+fn cool<'a>(node: &Candidate<'a>, request: &Request<'a>) -> Option<Refusal<'a>> {
     let (zone, reason) = (node.zone, node.heat.reason);
+    let (hot, headroom) = (node.heat.hot, request.headroom);
+    let would_be_hot = |at: &MilliCelsius| at.0.saturating_add(headroom.0) >= hot.0;
     match node.heat.state {
         ThermalState::Hot | ThermalState::Critical => Some(Refusal::Thermal { zone, reason }),
         ThermalState::Unknown if node.heat.lost => Some(Refusal::SensorLost { zone, reason }),
-        ThermalState::Unknown | ThermalState::Nominal | ThermalState::Warm => None,
+        ThermalState::Unknown | ThermalState::Nominal | ThermalState::Warm => {
+            let predicted = node.heat.predicted.filter(would_be_hot)?;
+            Some(Refusal::WouldBeHot { predicted, hot, headroom })
+        }
     }
 }
 
@@ -209,9 +106,9 @@ pub(crate) mod tests {
     use super::*;
     use crate::candidate::Heat;
     use roost_types::node::Amounts;
-    use roost_types::placement::Constraints;
+    use roost_types::placement::{Constraints, Filter};
     use roost_types::size::Arch;
-    use roost_types::{MemoryBytes, MilliCelsius, Name, NodeId, Size};
+    use roost_types::{MemoryBytes, Name, Size};
 
     pub struct World {
         pub name: Name,
@@ -250,6 +147,7 @@ pub(crate) mod tests {
                 capacity: Amounts { cpu_millis: 4000, memory_bytes: MemoryBytes::mib(928) },
                 allocated: Amounts::default(),
                 missing_limit: None,
+                lan: false,
                 ports: vec!["8080:80".parse().unwrap()],
                 free_addresses: 253,
                 has_image: true,
@@ -265,7 +163,9 @@ pub(crate) mod tests {
                 constraints: &self.constraints,
                 only: None,
                 not: None,
+                headroom: MilliCelsius(0),
                 publish: &[],
+                lan: false,
             }
         }
     }
@@ -301,8 +201,15 @@ pub(crate) mod tests {
             (told(&labelled.node(), &labelled.request()), Filter::Constraint, "disk = nvme"),
             (told(&elsewhere.node(), &elsewhere.request()), Filter::Constraint, "n02"),
             (with(&|n| (n.heat.state, n.heat.reason) = (ThermalState::Hot, "inlet 41.0 °C")), Filter::Thermal, "41.0"),
+            (with(&|n| n.heat.predicted = Some(MilliCelsius::whole(81))), Filter::Thermal, "81.0"),
+            (
+                told(&base().0, &Request { headroom: MilliCelsius::whole(30), ..base().1 }),
+                Filter::Thermal,
+                "30.0 °C below hot 80.0",
+            ),
             (with(&|n| (n.heat.state, n.heat.lost) = (ThermalState::Unknown, true)), Filter::SensorLost, "shelf-1"),
             (with(&|n| n.missing_limit = Some("cgroup_enable=memory")), Filter::Feature, "cgroup_enable=memory"),
+            (told(&base().0, &Request { lan: true, ..base().1 }), Filter::Feature, "--lan-interface"),
             (told(&base().0, &Request { publish: &port, ..base().1 }), Filter::Port, "8080"),
             (with(&|n| n.allocated.cpu_millis = 3900), Filter::Cpu, "100 m are free"),
             (with(&|n| n.allocated.memory_bytes = MemoryBytes::mib(900)), Filter::Memory, "28 MiB are free"),

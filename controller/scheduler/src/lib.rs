@@ -12,9 +12,11 @@
 mod candidate;
 mod explain;
 mod filter;
+mod refusal;
 mod score;
 
 pub use candidate::{Candidate, Heat, Request};
 pub use explain::{Decision, Ranked, TooLarge, decide, fits_anywhere, schedule};
-pub use filter::{Refusal, collide, filter};
+pub use filter::{collide, filter};
+pub use refusal::Refusal;
 pub use score::{Scores, score};

@@ -21,6 +21,10 @@ use crate::api::extract::JsonBody;
 use crate::api::problem::{ApiError, ApiResult, json};
 use crate::state::App;
 
+/// How long new names wait for more of them: a launch of many instances tells every node of them a few times a second,
+/// not once for each.
+const NAMES_GATHER: Duration = Duration::from_millis(250);
+
 /// The handler.
 pub async fn sync(
     State(app): State<Arc<App>>,
@@ -29,12 +33,12 @@ pub async fn sync(
 ) -> ApiResult<Response> {
     let node = id_of(&app, &caller)?;
     let deadline = Instant::now() + Duration::from_millis(request.wait_ms.min(MAX_WAIT_MS).into());
-    let (applied, polls) = (request.applied_generation, request.wait_ms > 0);
+    let (applied, names, polls) = (request.applied_generation, request.names_generation, request.wait_ms > 0);
     let answer = app.core.submit(Command::Sync { node, request: Box::new(request) }).await?;
     let Reply::Synced { want_full, .. } = answer.reply else {
         return Err(ApiError::internal("sync", &"the model answered something else"));
     };
-    let response = wait_for_news(&app, &caller, node, Poll { applied, polls, want_full, deadline }).await?;
+    let response = wait_for_news(&app, &caller, node, Poll { applied, names, polls, want_full, deadline }).await?;
     json(StatusCode::OK, &response)
 }
 
@@ -42,6 +46,8 @@ pub async fn sync(
 struct Poll {
     /// Generation of the desired set that it has.
     applied: u64,
+    /// Generation of the table of names that it has.
+    names: u64,
     /// It holds the connection for news; only such a request is given streams to dial.
     polls: bool,
     /// It must send everything: said at once.
@@ -50,7 +56,7 @@ struct Poll {
     deadline: Instant,
 }
 
-async fn wait_for_news(app: &App, caller: &Caller, node: NodeId, poll: Poll) -> ApiResult<SyncResponse> {
+async fn wait_for_news(app: &App, caller: &Caller, node: NodeId, mut poll: Poll) -> ApiResult<SyncResponse> {
     let listener = app.core.listen_node(node);
     loop {
         let news = listener.notified();
@@ -61,8 +67,13 @@ async fn wait_for_news(app: &App, caller: &Caller, node: NodeId, poll: Poll) -> 
         let is_new = generation != poll.applied;
         if is_new || poll.want_full || !streams.is_empty() || Instant::now() >= poll.deadline {
             let desired = if is_new { snapshot.desired_set(node) } else { None };
+            // Only the lane that polls is told names, so that it knows which the agent has.
+            let names = if poll.polls { snapshot.names(node, poll.names) } else { None };
             let (node, want_full) = (caller.0.clone(), poll.want_full);
-            return Ok(SyncResponse { node, generation, desired, streams, want_full });
+            return Ok(SyncResponse { node, generation, desired, streams, want_full, names });
+        }
+        if poll.polls && snapshot.cluster.names_generation(node) != poll.names {
+            poll.deadline = poll.deadline.min(Instant::now() + NAMES_GATHER);
         }
         // Woken or not, the loop looks again.
         let _ = timeout_at(poll.deadline, news).await;

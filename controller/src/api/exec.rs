@@ -18,7 +18,7 @@ const DEFAULT_SIZE: Resize = Resize { cols: 80, rows: 24 };
 
 /// Runs a command in an instance. Becomes a WebSocket once the node has opened the stream.
 #[utoipa::path(get, path = "/v1/instances/{instance}/exec", tag = "instances",
-    params(("instance" = String, Path, description = "Name or id"),
+    params(("instance" = String, Path, description = "Name (`NAME.PROJECT` outside the default project) or id"),
         ("command" = Vec<String>, Query, description = "Command and arguments, one parameter each"),
         ("env" = Option<Vec<String>>, Query, description = "`NAME=value`, one parameter each"),
         ("tty" = Option<bool>, Query), ("stdin" = Option<bool>, Query),

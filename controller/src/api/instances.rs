@@ -24,13 +24,34 @@ const FILTERS: &[&str] = &["state", "node", "name", "project", "image", "kind"];
 /// Longest `Idempotency-Key`.
 const MAX_KEY: usize = 128;
 
+/// The query of the list of instances: that of every list, and the project.
+#[derive(Clone, Debug, Default, Deserialize, utoipa::IntoParams)]
+#[serde(deny_unknown_fields)]
+#[into_params(parameter_in = Query)]
+pub struct InstancesQuery {
+    /// Items of the page, 1 to 1000; 100 when absent.
+    pub limit: Option<usize>,
+    /// `next_cursor` of the page before.
+    pub cursor: Option<String>,
+    /// `FIELD=VALUE`: only items with that value.
+    pub filter: Option<String>,
+    /// Only instances of this project.
+    pub project: Option<String>,
+}
+
 /// Lists instances, oldest first.
-#[utoipa::path(get, path = "/v1/instances", tag = "instances", params(ListQuery),
+#[utoipa::path(get, path = "/v1/instances", tag = "instances", params(InstancesQuery),
     responses((status = 200, body = Page<Instance>), (status = 400, body = Problem)))]
-pub async fn list(State(app): State<Arc<App>>, Query(query): Query<ListQuery>) -> ApiResult<Response> {
+pub async fn list(State(app): State<Arc<App>>, Query(query): Query<InstancesQuery>) -> ApiResult<Response> {
+    let InstancesQuery { limit, cursor, filter, project } = query;
+    let query = ListQuery { limit, cursor, filter };
     let (limit, after, filter) = (query.limit()?, query.after()?, query.filter(FILTERS)?);
     let snapshot = app.core.snapshot();
-    let items = snapshot.instances_after(after).filter(|(id, _)| match filter {
+    let in_project = |id: &InstanceId| {
+        let of = |wanted: &String| snapshot.cluster.instance(*id).is_some_and(|row| row.project.as_str() == *wanted);
+        project.as_ref().is_none_or(of)
+    };
+    let items = snapshot.instances_after(after).filter(|(id, _)| in_project(id)).filter(|(id, _)| match filter {
         None => true,
         Some((field, value)) => snapshot.instance(*id).is_some_and(|found| matches(&found, field, value)),
     });
@@ -88,7 +109,7 @@ fn idempotency_key(value: &HeaderValue) -> ApiResult<String> {
 
 /// Shows an instance.
 #[utoipa::path(get, path = "/v1/instances/{instance}", tag = "instances",
-    params(("instance" = String, Path, description = "Name or id")),
+    params(("instance" = String, Path, description = "Name (`NAME.PROJECT` outside the default project) or id")),
     responses((status = 200, body = Instance), (status = 404, body = Problem)))]
 pub async fn show(State(app): State<Arc<App>>, Ref(instance): Ref) -> ApiResult<Response> {
     let snapshot = app.core.snapshot();
@@ -132,7 +153,7 @@ pub fn if_match(headers: &HeaderMap) -> ApiResult<Option<u64>> {
 
 /// Changes settings of an instance.
 #[utoipa::path(patch, path = "/v1/instances/{instance}", tag = "instances", request_body = PatchInstance,
-    params(("instance" = String, Path, description = "Name or id"),
+    params(("instance" = String, Path, description = "Name (`NAME.PROJECT` outside the default project) or id"),
         ("If-Match" = Option<String>, Header, description = "Only when its ETag still is this")),
     responses((status = 200, body = Instance), (status = 400, body = Problem), (status = 404, body = Problem),
         (status = 412, body = Problem)))]
@@ -150,7 +171,7 @@ pub async fn patch(
 
 /// Deletes an instance.
 #[utoipa::path(delete, path = "/v1/instances/{instance}", tag = "instances",
-    params(("instance" = String, Path, description = "Name or id"),
+    params(("instance" = String, Path, description = "Name (`NAME.PROJECT` outside the default project) or id"),
         ("Prefer" = Option<String>, Header, description = "`wait=N`: answer when nothing of it is left")),
     responses((status = 202, body = Operation), (status = 204), (status = 404, body = Problem)))]
 pub async fn delete(State(app): State<Arc<App>>, Ref(instance): Ref, headers: HeaderMap) -> ApiResult<Response> {
@@ -166,7 +187,7 @@ pub async fn delete(State(app): State<Arc<App>>, Ref(instance): Ref, headers: He
 
 /// Starts a stopped or failed instance.
 #[utoipa::path(post, path = "/v1/instances/{instance}/start", tag = "instances",
-    params(("instance" = String, Path, description = "Name or id"), ("Prefer" = Option<String>, Header)),
+    params(("instance" = String, Path, description = "Name (`NAME.PROJECT` outside the default project) or id"), ("Prefer" = Option<String>, Header)),
     responses((status = 200, body = Instance), (status = 202, body = Operation), (status = 404, body = Problem),
         (status = 409, body = Problem)))]
 pub async fn start(State(app): State<Arc<App>>, Ref(instance): Ref, headers: HeaderMap) -> ApiResult<Response> {
@@ -175,7 +196,7 @@ pub async fn start(State(app): State<Arc<App>>, Ref(instance): Ref, headers: Hea
 
 /// Stops an instance and keeps its data.
 #[utoipa::path(post, path = "/v1/instances/{instance}/stop", tag = "instances", request_body = Option<StopInstance>,
-    params(("instance" = String, Path, description = "Name or id"), ("Prefer" = Option<String>, Header)),
+    params(("instance" = String, Path, description = "Name (`NAME.PROJECT` outside the default project) or id"), ("Prefer" = Option<String>, Header)),
     responses((status = 200, body = Instance), (status = 202, body = Operation), (status = 404, body = Problem),
         (status = 409, body = Problem)))]
 pub async fn stop(
@@ -190,7 +211,7 @@ pub async fn stop(
 
 /// Stops and starts an instance.
 #[utoipa::path(post, path = "/v1/instances/{instance}/restart", tag = "instances",
-    params(("instance" = String, Path, description = "Name or id"), ("Prefer" = Option<String>, Header)),
+    params(("instance" = String, Path, description = "Name (`NAME.PROJECT` outside the default project) or id"), ("Prefer" = Option<String>, Header)),
     responses((status = 200, body = Instance), (status = 202, body = Operation), (status = 404, body = Problem),
         (status = 409, body = Problem)))]
 pub async fn restart(State(app): State<Arc<App>>, Ref(instance): Ref, headers: HeaderMap) -> ApiResult<Response> {
@@ -208,7 +229,7 @@ pub struct MoveRequest {
 
 /// Takes an instance to another node.
 #[utoipa::path(post, path = "/v1/instances/{instance}/move", tag = "instances", request_body = MoveRequest,
-    params(("instance" = String, Path, description = "Name or id"), ("Prefer" = Option<String>, Header)),
+    params(("instance" = String, Path, description = "Name (`NAME.PROJECT` outside the default project) or id"), ("Prefer" = Option<String>, Header)),
     responses((status = 200, body = Instance), (status = 202, body = Operation), (status = 404, body = Problem),
         (status = 409, body = Problem)))]
 pub async fn relocate(

@@ -29,7 +29,7 @@ pub struct LogsQuery {
 
 /// What the instance's first process wrote, standard output and error as they came.
 #[utoipa::path(get, path = "/v1/instances/{instance}/logs", tag = "instances",
-    params(("instance" = String, Path, description = "Name or id"), LogsQuery),
+    params(("instance" = String, Path, description = "Name (`NAME.PROJECT` outside the default project) or id"), LogsQuery),
     responses((status = 200, content_type = "application/octet-stream"), (status = 404, body = Problem),
         (status = 409, body = Problem), (status = 503, body = Problem)))]
 pub async fn logs(

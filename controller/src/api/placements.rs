@@ -13,7 +13,7 @@ use crate::state::App;
 
 /// The decision that placed an instance, or why it waits.
 #[utoipa::path(get, path = "/v1/instances/{instance}/placement", tag = "placements",
-    params(("instance" = String, Path, description = "Name or id")),
+    params(("instance" = String, Path, description = "Name (`NAME.PROJECT` outside the default project) or id")),
     responses((status = 200, body = Placement), (status = 404, body = Problem)))]
 pub async fn of_instance(State(app): State<Arc<App>>, Ref(instance): Ref) -> ApiResult<Response> {
     json(StatusCode::OK, &app.core.snapshot().placement(&instance)?)

@@ -121,6 +121,9 @@ impl Owner {
                 | Change::Delete(..) => {}
             }
         }
+        for node in after.cluster.renamed_since(&before.cluster) {
+            self.feeds.nodes.wake(&node);
+        }
     }
 
     fn log(&mut self, error: &StoreError) {

@@ -10,7 +10,7 @@ use bytes::Bytes;
 use imbl::OrdMap;
 use roost_model::{Change, Cluster, Command, Row, view};
 use roost_types::rack::RackView;
-use roost_types::sync::DesiredSet;
+use roost_types::sync::{DesiredSet, NameTable};
 use roost_types::{
     Alert, AllocationId, Code, CreateInstance, Event, EventId, Image, ImageDigest, Instance, InstanceId, Node, NodeId,
     NodeStatus, Operation, OperationId, Placement, Problem, Timestamp,
@@ -175,6 +175,12 @@ impl Snapshot {
     /// What a node should be.
     pub fn desired_set(&self, node: NodeId) -> Option<DesiredSet> {
         self.cluster.node(node).map(|row| view::desired_set(&self.cluster, row))
+    }
+
+    /// The table of names a node needs, unless it has it.
+    pub fn names(&self, node: NodeId, has_generation: u64) -> Option<NameTable> {
+        let is_new = self.cluster.names_generation(node) != has_generation;
+        is_new.then(|| self.cluster.name_table(node))
     }
 
     /// The node that has an allocation.

@@ -80,7 +80,10 @@ impl Book {
                 self.fresh.insert(reading.probe, values(reading));
             }
             Frame::Hello(hello) => self.firmware = Some(hello.firmware.as_str().to_owned()),
-            Frame::Query(_) | Frame::Ack(_) => {}
+            // Of no use to the controller yet.
+            Frame::Fan(_) | Frame::Status(_) | Frame::Identity(_) | Frame::Setting(_) | Frame::Ack(_) => {}
+            // Only a host says these.
+            Frame::Query(_) | Frame::Command(_) => {}
         }
     }
 
@@ -122,7 +125,7 @@ mod tests {
     use super::*;
 
     fn reading(seq: u16, centi: i16) -> Vec<u8> {
-        let reading = Reading { seq, probe: 1, temperature_centi: Some(centi), humidity_centi: None };
+        let reading = Reading { seq, probe: 1, temperature_centi: Some(centi), humidity_centi: None, kind: None };
         Frame::Reading(reading).line().to_vec()
     }
 

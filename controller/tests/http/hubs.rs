@@ -43,7 +43,8 @@ impl Hub {
 
     fn reading(&mut self, centi: i16) {
         self.seq += 1;
-        let reading = Reading { seq: self.seq, probe: 1, temperature_centi: Some(centi), humidity_centi: Some(4000) };
+        let reading =
+            Reading { seq: self.seq, probe: 1, temperature_centi: Some(centi), humidity_centi: Some(4000), kind: None };
         self.write(&Frame::Reading(reading).line());
     }
 }
@@ -86,9 +87,10 @@ async fn frames_become_readings_and_garbage_only_counts() {
     let zone = zone_with_temperature(&controller).await;
     assert_eq!((zone["temperature"].as_f64(), zone["humidity"].as_f64()), (Some(21.5), Some(40.0)), "{zone}");
 
-    let mut wrong = Frame::Reading(Reading { seq: 4, probe: 1, temperature_centi: Some(9900), humidity_centi: None })
-        .line()
-        .to_vec();
+    let mut wrong =
+        Frame::Reading(Reading { seq: 4, probe: 1, temperature_centi: Some(9900), humidity_centi: None, kind: None })
+            .line()
+            .to_vec();
     // Another number: the checksum is no longer that of the line.
     wrong[3] ^= 1;
     hub.write(&wrong);

@@ -45,6 +45,13 @@ impl BoardModel {
         self.a + self.b * load.clamp(0.0, 1.0)
     }
 
+    /// Standard deviation of that, in °C: how little was seen of such a load.
+    #[must_use]
+    pub fn doubt(&self, load: f64) -> f64 {
+        let (x, [aa, ab, bb]) = (load.clamp(0.0, 1.0), self.p);
+        (aa + 2.0 * x * ab + x * x * bb).max(0.0).sqrt()
+    }
+
     /// What full load adds, in °C.
     #[must_use]
     pub fn load_rise(&self) -> f64 {
@@ -55,6 +62,11 @@ impl BoardModel {
     #[must_use]
     pub fn is_learned(&self) -> bool {
         self.samples >= LEARNED
+    }
+
+    /// Somebody may have changed it: what was learned stays the best guess, but is believed as little as at the start.
+    pub fn doubt_again(&mut self) {
+        self.p = Self::default().p;
     }
 
     /// Learns from one moment.
@@ -91,6 +103,32 @@ mod tests {
         }
         assert!((board.rise(0.0) - 12.0).abs() < 0.5, "{board:?}");
         assert!((board.rise(1.0) - 42.0).abs() < 0.5, "{board:?}");
+    }
+
+    #[test]
+    fn a_load_that_was_never_seen_stays_in_doubt() {
+        let mut board = BoardModel::default();
+        assert!(board.doubt(0.0) > 9.0 && board.doubt(1.0) > 13.0);
+        for _ in 0..600 {
+            board.learn(0.1, 15.0);
+        }
+        assert!(board.doubt(0.1) < 0.5 && board.doubt(0.9) > 5.0, "{board:?}");
+    }
+
+    #[test]
+    fn after_doubt_a_new_heat_sink_is_learned_at_once() {
+        let mut board = BoardModel::default();
+        let teach = |board: &mut BoardModel, idle: f64, samples: u32| {
+            for step in 0..samples {
+                let load = f64::from(step % 5) / 4.0;
+                board.learn(load, idle + 20.0 * load);
+            }
+        };
+        teach(&mut board, 30.0, 600);
+        board.doubt_again();
+        assert!((board.rise(0.0) - 30.0).abs() < 0.5, "the best guess stays: {board:?}");
+        teach(&mut board, 10.0, 20);
+        assert!((board.rise(0.0) - 10.0).abs() < 1.0, "{board:?}");
     }
 
     #[test]

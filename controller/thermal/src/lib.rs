@@ -18,6 +18,8 @@
 
 mod board;
 mod dew;
+mod diagnosis;
+mod forecast;
 mod level;
 mod node;
 mod policy;
@@ -26,7 +28,8 @@ mod zone;
 
 pub use board::BoardModel;
 pub use dew::dew_point;
-pub use node::{Monitoring, NodeHeat};
+pub use diagnosis::{Air, Cause, Diagnosis, Rise, diagnose};
+pub use node::{Around, Monitoring, NodeHeat};
 pub use policy::{Policy, Scale, TripOffsets};
 pub use zone::{ProbeValue, ZoneHeat};
 

@@ -6,13 +6,20 @@ use roost_types::rack::Limits;
 use roost_types::{MilliCelsius, ThermalState, Timestamp};
 
 use crate::board::BoardModel;
+use crate::diagnosis::{Air, Diagnosis, Rise, TOO_HOT, diagnose};
+use crate::forecast::{Felt, Moment};
 use crate::level::{Level, compare, seconds};
 use crate::policy::Policy;
 use crate::trend::Trend;
 use crate::{Transition, ZoneHeat};
 
-/// A board this much hotter than expected in air that is not even warm has a broken fan or a loose heat sink.
-const FAULT_RESIDUAL: f64 = 15.0;
+mod ask;
+#[cfg(test)]
+mod tests;
+
+/// A learned board that is this much hotter than it should be, in °C, does not teach: a fault must not become the new
+/// normal; a better heat sink may.
+const UNTAUGHT_RESIDUAL: f64 = TOO_HOT / 2.0;
 /// As long as little was learned of a board, it may be this much hotter than boards are assumed to be: more teaches
 /// nothing, it is broken.
 const STRANGER_RESIDUAL: f64 = 30.0;
@@ -29,12 +36,27 @@ pub enum Monitoring {
     Lost,
 }
 
+/// What surrounds a board.
+#[derive(Clone, Copy, Debug, Default)]
+pub struct Around<'a> {
+    /// The zone that cools it, already stepped.
+    pub zone: Option<&'a ZoneHeat>,
+    /// The rises of the other boards in that zone.
+    pub neighbours: &'a [Rise],
+    /// The median inlet of the other zones.
+    pub elsewhere: Option<MilliCelsius>,
+}
+
 /// The heat of one board.
 #[derive(Clone, PartialEq, Debug, Default)]
 pub struct NodeHeat {
     soc: Option<(Timestamp, MilliCelsius)>,
     trip: Option<MilliCelsius>,
     load: f64,
+    felt_load: Felt,
+    felt_air: Felt,
+    /// The air it breathed when that was last known, in °C.
+    air: Option<f64>,
     level: Level,
     trend: Trend,
     board: BoardModel,
@@ -43,8 +65,14 @@ pub struct NodeHeat {
     monitoring: Monitoring,
     estimate: Option<MilliCelsius>,
     predicted: Option<MilliCelsius>,
+    /// How many times as much a watt warms it as it should.
+    factor: f64,
+    hysteresis: MilliCelsius,
     limits: Option<Limits>,
-    fault: Option<String>,
+    diagnosis: Option<Diagnosis>,
+    rise: Option<Rise>,
+    /// When it last learned, so that one sample teaches once.
+    learned_at: Option<Timestamp>,
 }
 
 impl NodeHeat {
@@ -58,37 +86,45 @@ impl NodeHeat {
         }
     }
 
-    /// Decides the state anew, and says so when it changed. `zone` is the one that cools it, already stepped.
+    /// The board was powered on anew: its fan or heat sink may be another.
+    pub fn powered_on(&mut self) {
+        self.board.doubt_again();
+    }
+
+    /// Decides the state anew, and says so when it changed.
     pub fn step(
         &mut self,
         now: Timestamp,
         policy: &Policy,
         own_limits: Option<&Limits>,
-        zone: Option<&ZoneHeat>,
+        around: &Around<'_>,
     ) -> Option<Transition> {
+        let zone = around.zone;
         let limits = policy.soc_limits(own_limits, self.trip);
         self.limits = Some(limits);
         let soc = self.soc.and_then(|(at, soc)| policy.worst_case(&policy.soc, soc, now.since(at)));
         let inlet = zone.and_then(ZoneHeat::inlet);
+        self.felt_load.feed(now, self.load, policy.board_lag);
+        if let Some(inlet) = inlet.map(MilliCelsius::as_f64) {
+            self.felt_air.feed(now, inlet, policy.board_lag);
+            self.air = Some(inlet);
+        }
         self.learn(now, policy, zone);
         let by_air = inlet.map(|inlet| MilliCelsius::from_f64(inlet.as_f64() + self.board.rise(self.load)));
         self.estimate = soc.max(by_air);
-        self.predicted = self.estimate.map(|estimate| self.project(estimate, policy));
+        self.hysteresis = policy.soc.hysteresis;
+        self.factor = soc.map_or(1.0, |soc| self.moment(soc).factor(&self.board));
+        self.predicted =
+            self.estimate.map(|estimate| MilliCelsius::from_f64(self.moment(estimate).predict(&self.board, policy)));
         self.monitoring = self.monitor(soc, inlet, zone);
         let from = self.state;
         let (own, own_reason) = self.own_state(now, policy, soc, &limits);
         let (to, reason) = worse(own, own_reason, zone);
         self.state = to;
         self.reason = reason;
-        self.fault = self.diagnose(soc, zone);
-        (from != to).then(|| Transition { from, to, reason: self.explained() })
-    }
-
-    fn explained(&self) -> String {
-        match &self.fault {
-            Some(fault) => format!("{}; {fault}", self.reason),
-            None => self.reason.clone(),
-        }
+        self.rise = soc.zip(inlet).and_then(|(soc, _)| self.moment(soc).rise(&self.board));
+        self.diagnosis = self.diagnose(around);
+        (from != to).then(|| Transition { from, to, reason: self.explanation() })
     }
 
     /// The state by its own SoC, and why.
@@ -110,27 +146,33 @@ impl NodeHeat {
         (state, format!("SoC {}, {} old", compare(soc, before, state, limits, &policy.soc), seconds(age)))
     }
 
-    /// Only fresh, undisturbed moments teach: both sources fresh and the air not hot.
+    /// Only fresh, undisturbed moments teach, each once: both sources new, the air not hot, nothing wrong, and the
+    /// temperature at rest.
     fn learn(&mut self, now: Timestamp, policy: &Policy, zone: Option<&ZoneHeat>) {
         let fresh = |age: Duration| age <= policy.stale_after;
-        let soc = self.soc.filter(|(at, _)| fresh(now.since(*at)));
+        let new = |at: Timestamp| self.learned_at.is_none_or(|learned| learned < at);
+        let soc = self.soc.filter(|(at, _)| fresh(now.since(*at)) && new(*at));
         let air = zone.filter(|zone| zone.state() < ThermalState::Hot && zone.age(now).is_some_and(fresh));
-        let steady = self.trend.slope().is_some_and(|slope| slope.abs() < 0.05);
-        if let (Some((_, soc)), Some(air), true) = (soc, air.and_then(ZoneHeat::inlet), steady) {
-            // A fault must not become the new normal; a better heat sink may.
-            let rise = soc.as_f64() - air.as_f64();
-            let most = if self.board.is_learned() { FAULT_RESIDUAL } else { STRANGER_RESIDUAL };
-            if rise - self.board.rise(self.load) < most {
-                self.board.learn(self.load, rise);
+        let steady = self.trend.slope().is_some_and(|slope| slope.abs() < 0.05) && self.diagnosis.is_none();
+        if let (Some((at, soc)), Some(air), true) = (soc, air.and_then(ZoneHeat::inlet), steady) {
+            let (load, rise) = (self.felt_load.value(), soc.as_f64() - air.as_f64());
+            let most = if self.board.is_learned() { UNTAUGHT_RESIDUAL } else { STRANGER_RESIDUAL };
+            if rise - self.board.rise(load) < most.max(2.0 * self.board.doubt(load)) {
+                self.board.learn(load, rise);
+                self.learned_at = Some(at);
             }
         }
     }
 
-    /// `T + slope · τ`; a falling temperature is not credited in advance.
-    fn project(&self, estimate: MilliCelsius, policy: &Policy) -> MilliCelsius {
-        let fastest = f64::from(policy.soc.max_slew) / 1000.0;
-        let slope = self.trend.slope().unwrap_or(0.0).clamp(0.0, fastest);
-        MilliCelsius::from_f64(estimate.as_f64() + slope * policy.horizon.as_secs_f64())
+    fn moment(&self, temperature: MilliCelsius) -> Moment {
+        Moment {
+            temperature: temperature.as_f64(),
+            slope: self.trend.slope().unwrap_or(0.0),
+            air: self.air,
+            load: self.load,
+            felt_air: self.felt_air.known(),
+            felt_load: self.felt_load.value(),
+        }
     }
 
     fn monitor(&self, soc: Option<MilliCelsius>, inlet: Option<MilliCelsius>, zone: Option<&ZoneHeat>) -> Monitoring {
@@ -142,75 +184,11 @@ impl NodeHeat {
         }
     }
 
-    /// Hot in a cool zone is a broken fan, not a hot aisle.
-    fn diagnose(&self, soc: Option<MilliCelsius>, zone: Option<&ZoneHeat>) -> Option<String> {
-        let zone = zone.filter(|zone| zone.state() == ThermalState::Nominal)?;
-        let (soc, inlet) = (soc?, zone.inlet()?);
-        let expected = inlet.as_f64() + self.board.rise(self.load);
-        let residual = soc.as_f64() - expected;
-        (residual > FAULT_RESIDUAL && self.level.mark() >= ThermalState::Warm).then(|| {
-            format!("{residual:.1} °C hotter than its load explains while its air has {inlet}: look at its fan")
-        })
-    }
-
-    /// The state after the last step: the worse of the zone's and its own.
-    #[must_use]
-    pub fn state(&self) -> ThermalState {
-        self.state
-    }
-
-    /// Why, with the numbers of the last step.
-    #[must_use]
-    pub fn reason(&self) -> &str {
-        &self.reason
-    }
-
-    /// The worst-case temperature of the SoC at the last step.
-    #[must_use]
-    pub fn estimate(&self) -> Option<MilliCelsius> {
-        self.estimate
-    }
-
-    /// Where that is going.
-    #[must_use]
-    pub fn predicted(&self) -> Option<MilliCelsius> {
-        self.predicted
-    }
-
-    /// Where it would go with this much more load (0 to 1).
-    #[must_use]
-    pub fn predict_with(&self, extra_load: f64) -> Option<MilliCelsius> {
-        self.predicted.map(|at| MilliCelsius::from_f64(at.as_f64() + self.board.load_rise() * extra_load))
-    }
-
-    /// What the SoC itself last said.
-    #[must_use]
-    pub fn soc(&self) -> Option<MilliCelsius> {
-        self.soc.map(|(_, soc)| soc)
-    }
-
-    /// Age of what the SoC last said.
-    #[must_use]
-    pub fn soc_age(&self, now: Timestamp) -> Option<Duration> {
-        self.soc.map(|(at, _)| now.since(at))
-    }
-
-    /// Whether a temperature source is there.
-    #[must_use]
-    pub fn monitoring(&self) -> Monitoring {
-        self.monitoring
-    }
-
-    /// SoC limits in force at the last step.
-    #[must_use]
-    pub fn limits(&self) -> Option<Limits> {
-        self.limits
-    }
-
-    /// A fault that explains the heat better than the room does.
-    #[must_use]
-    pub fn diagnosis(&self) -> Option<&str> {
-        self.fault.as_deref()
+    /// Compares it with its neighbours; needs both sources.
+    fn diagnose(&self, around: &Around<'_>) -> Option<Diagnosis> {
+        let zone = around.zone?;
+        let air = Air { state: zone.state(), inlet: zone.inlet()?, elsewhere: around.elsewhere };
+        diagnose(self.rise?, self.level.mark() >= ThermalState::Warm, air, around.neighbours)
     }
 }
 
@@ -231,110 +209,5 @@ fn worse(own: ThermalState, own_reason: String, zone: Option<&ZoneHeat>) -> (The
             (own, format!("{}; {own_reason}", zone.reason()))
         }
         Some(_) | None => (own, own_reason),
-    }
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-    use ThermalState::{Hot, Nominal, Unknown};
-    use roost_types::rack::ProbeId;
-
-    fn zone(now: Timestamp, celsius: i32) -> ZoneHeat {
-        let mut zone = ZoneHeat::default();
-        let probe = ProbeId { hub: "hub0".parse().unwrap(), number: 1 };
-        zone.observe(&probe, now, Some(MilliCelsius::whole(celsius)), None);
-        zone.step(now, &Policy::default(), None);
-        zone
-    }
-
-    fn stepped(soc: Option<i32>, zone: Option<&ZoneHeat>) -> NodeHeat {
-        let mut node = NodeHeat::default();
-        node.observe_vitals(Timestamp(0), soc.map(MilliCelsius::whole), None, 0.0);
-        node.step(Timestamp(0), &Policy::default(), None, zone);
-        node
-    }
-
-    #[test]
-    fn the_worse_of_air_and_soc_counts() {
-        let (cool, hot) = (zone(Timestamp(0), 24), zone(Timestamp(0), 41));
-        for (soc, air, state) in [
-            (Some(45), Some(&cool), Nominal),
-            (Some(45), Some(&hot), Hot),
-            (Some(85), Some(&cool), Hot),
-            (None, Some(&hot), Hot),
-            (None, None, Unknown),
-            (Some(45), None, Nominal),
-        ] {
-            assert_eq!(stepped(soc, air).state(), state, "{soc:?}");
-        }
-    }
-
-    #[test]
-    fn a_board_that_never_had_a_source_is_told_from_one_that_lost_it() {
-        assert_eq!(stepped(None, None).monitoring(), Monitoring::Never);
-        let mut node = stepped(Some(45), None);
-        assert_eq!(node.monitoring(), Monitoring::Fresh);
-        let change = node.step(Timestamp(60_000), &Policy::default(), None, None).unwrap();
-        assert_eq!((change.from, change.to, node.monitoring()), (Nominal, Unknown, Monitoring::Lost));
-    }
-
-    #[test]
-    fn a_zone_that_is_unknown_does_not_hide_a_fresh_soc() {
-        let mut lost = zone(Timestamp(0), 24);
-        lost.lose_hub(&"hub0".parse().unwrap());
-        lost.step(Timestamp(0), &Policy::default(), None);
-        let node = stepped(Some(45), Some(&lost));
-        assert_eq!((node.state(), node.monitoring()), (Nominal, Monitoring::Fresh));
-        assert_eq!(stepped(None, Some(&lost)).monitoring(), Monitoring::Lost);
-    }
-
-    #[test]
-    fn losing_sight_of_a_hot_aisle_does_not_cool_it() {
-        let mut lost = zone(Timestamp(0), 41);
-        lost.lose_hub(&"hub0".parse().unwrap());
-        lost.step(Timestamp(0), &Policy::default(), None);
-        assert_eq!(lost.state(), Unknown);
-        assert_eq!(stepped(Some(45), Some(&lost)).state(), Hot);
-    }
-
-    #[test]
-    fn hot_in_cool_air_is_a_broken_fan() {
-        let node = stepped(Some(85), Some(&zone(Timestamp(0), 24)));
-        assert!(node.diagnosis().unwrap().contains("fan"), "{:?}", node.diagnosis());
-        assert_eq!(stepped(Some(85), Some(&zone(Timestamp(0), 41))).diagnosis(), None);
-    }
-
-    /// A node idle in air of 24 °C for ten minutes, with an SoC of `celsius`.
-    fn idle(celsius: i32) -> NodeHeat {
-        let mut node = NodeHeat::default();
-        for second in 0..600 {
-            let now = Timestamp(second * 1000);
-            node.observe_vitals(now, Some(MilliCelsius::whole(celsius)), None, 0.0);
-            node.step(now, &Policy::default(), None, Some(&zone(now, 24)));
-        }
-        node
-    }
-
-    #[test]
-    fn boards_with_a_good_heat_sink_and_with_none_are_learned_and_a_broken_fan_is_not() {
-        for (soc, estimate) in [(28, 28), (34, 34), (59, 59)] {
-            let learned = idle(soc).estimate().unwrap();
-            assert!((learned.0 - estimate * 1000).abs() < 500, "SoC {soc} °C: {learned}");
-        }
-        let mut node = idle(44);
-        for second in 600..1200 {
-            let now = Timestamp(second * 1000);
-            node.observe_vitals(now, Some(MilliCelsius::whole(82)), None, 0.0);
-            node.step(now, &Policy::default(), None, Some(&zone(now, 24)));
-        }
-        assert!(node.diagnosis().unwrap().starts_with("38.0 °C hotter"), "{:?}", node.diagnosis());
-    }
-
-    #[test]
-    fn the_estimate_is_the_air_plus_the_learned_rise_when_the_soc_says_less() {
-        let node = stepped(None, Some(&zone(Timestamp(0), 30)));
-        assert_eq!(node.estimate(), Some(MilliCelsius::whole(50)));
-        assert_eq!(node.predict_with(1.0), Some(MilliCelsius::whole(75)));
     }
 }

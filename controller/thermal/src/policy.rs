@@ -48,6 +48,8 @@ pub struct Policy {
     pub lost_after: Duration,
     /// How far ahead a temperature is predicted (τ).
     pub horizon: Duration,
+    /// How slowly a board follows its load: the time constant of its heat sink.
+    pub board_lag: Duration,
 }
 
 impl Default for Policy {
@@ -79,17 +81,20 @@ impl Default for Policy {
             },
             stale_after: Duration::from_secs(3),
             lost_after: Duration::from_secs(10),
-            horizon: Duration::from_secs(60),
+            horizon: Duration::from_secs(120),
+            board_lag: Duration::from_secs(120),
         }
     }
 }
 
 impl Policy {
-    /// The same policy with every dwell divided by `scale`, for a rack whose physics run faster; 0 counts as 1.
+    /// The same policy for a rack whose physics run `scale` times as fast: its dwells, how far it looks ahead, and how
+    /// slowly boards follow are divided; 0 counts as 1.
     #[must_use]
     pub fn with_time_scale(mut self, scale: u32) -> Self {
-        self.inlet.dwell /= scale.max(1);
-        self.soc.dwell /= scale.max(1);
+        for time in [&mut self.inlet.dwell, &mut self.soc.dwell, &mut self.horizon, &mut self.board_lag] {
+            *time /= scale.max(1);
+        }
         self
     }
 
@@ -135,9 +140,10 @@ mod tests {
     const C: fn(i32) -> MilliCelsius = MilliCelsius::whole;
 
     #[test]
-    fn a_time_scale_divides_dwell_and_nothing_else() {
+    fn a_time_scale_divides_what_physics_take_and_nothing_else() {
         let (real, fast) = (Policy::default(), Policy::default().with_time_scale(20));
         assert_eq!((fast.inlet.dwell, fast.soc.dwell), (Duration::from_secs(3), Duration::from_millis(1500)));
+        assert_eq!((fast.horizon, fast.board_lag), (Duration::from_secs(6), Duration::from_secs(6)));
         assert_eq!(
             (fast.stale_after, fast.lost_after, fast.inlet.limits),
             (real.stale_after, real.lost_after, real.inlet.limits)

@@ -3,7 +3,7 @@
 use std::time::Duration;
 
 use proptest::prelude::*;
-use roost_thermal::{Monitoring, NodeHeat, Policy, Transition, ZoneHeat};
+use roost_thermal::{Around, Monitoring, NodeHeat, Policy, Transition, ZoneHeat};
 use roost_types::rack::ProbeId;
 use roost_types::{MilliCelsius, ThermalState, Timestamp};
 
@@ -72,7 +72,12 @@ impl World {
             Moment::Silence(_) => {}
         }
         self.changes.extend(self.zone.step(self.now, &policy, None));
-        self.changes.extend(self.node.step(self.now, &policy, None, Some(&self.zone)));
+        self.changes.extend(self.node.step(
+            self.now,
+            &policy,
+            None,
+            &Around { zone: Some(&self.zone), ..Around::default() },
+        ));
     }
 
     fn is_fresh(&self, read: Option<Timestamp>) -> bool {

@@ -6,7 +6,7 @@ use std::net::Ipv4Addr;
 use serde::{Deserialize, Serialize};
 
 use crate::image::{ImageDigest, RootfsFormat};
-use crate::instance::{Publish, RestartPolicy};
+use crate::instance::{Network, Publish, RestartPolicy};
 use crate::size::Resources;
 use crate::snapshot::{RestoreReport, RestoreWish, SnapshotReport, SnapshotWish};
 use crate::{AllocationId, InstanceId, Name, SnapshotId, Timestamp};
@@ -101,7 +101,10 @@ pub struct AllocationSpec {
     pub env: BTreeMap<String, String>,
     /// Limits.
     pub resources: Resources,
-    /// Its address; the prefix length is that of the node's instance network.
+    /// Which network it is on.
+    #[serde(default, skip_serializing_if = "Network::is_bridge")]
+    pub network: Network,
+    /// Its address, unused on the LAN; the prefix length is that of the node's instance network.
     pub address: Ipv4Addr,
     /// First of the 65,536 host ids its users are mapped to.
     pub uid_base: u32,

@@ -19,6 +19,18 @@ pub enum DevCommand {
         #[serde(default, skip_serializing_if = "Option::is_none")]
         humidity: Option<crate::MilliPercent>,
     },
+    /// Let the fans of a zone's shelf turn, or stop them.
+    Fans {
+        /// The zone.
+        zone: Name,
+        /// They turn.
+        turning: bool,
+    },
+    /// Set the room's temperature.
+    Room {
+        /// 0 to 60 °C.
+        celsius: MilliCelsius,
+    },
     /// Pull the hub's plug, or put it back.
     Hub {
         /// Plugged in.

@@ -59,6 +59,8 @@ pub enum EventKind {
     NodeThermalChanged,
     /// Settings of a node changed.
     NodeUpdated,
+    /// Somebody had changed a node's network and its agent put it back.
+    NodeRepaired,
     /// A node's power was switched.
     NodePowerChanged,
     /// A node was forgotten.

@@ -107,6 +107,27 @@ pub enum NodeLossPolicy {
     Replace,
 }
 
+/// Which network an instance is on.
+#[derive(Clone, Copy, PartialEq, Eq, Debug, Default, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+#[cfg_attr(feature = "openapi", derive(utoipa::ToSchema))]
+pub enum Network {
+    /// The node's own network of instances: an address from the node's prefix, a name in the project, published ports.
+    #[default]
+    Bridge,
+    /// The node's LAN, like a machine of its own: it asks a DHCP server there for its address, which Roost does not know.
+    /// Only on nodes that name their LAN interface.
+    Lan,
+}
+
+impl Network {
+    /// Whether it is the default.
+    #[must_use]
+    pub const fn is_bridge(&self) -> bool {
+        matches!(self, Self::Bridge)
+    }
+}
+
 /// The protocol of a published port.
 #[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Debug, Default)]
 pub enum Transport {
@@ -212,6 +233,9 @@ pub struct CreateInstance {
     /// Ports of the node that lead into the instance.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub publish: Vec<Publish>,
+    /// Which network it is on; `lan` has no published ports.
+    #[serde(default, skip_serializing_if = "Network::is_bridge")]
+    pub network: Network,
     /// Where it may run.
     #[serde(default, skip_serializing_if = "Constraints::is_empty")]
     pub constraints: Constraints,
@@ -252,6 +276,7 @@ impl CreateInstance {
             command: None,
             env: BTreeMap::new(),
             publish: Vec::new(),
+            network: Network::default(),
             constraints: Constraints::default(),
             restart: RestartPolicy::default(),
             node_loss: NodeLossPolicy::default(),
@@ -344,7 +369,10 @@ pub struct Instance {
     pub node: Option<Name>,
     /// The incarnation on that node.
     pub allocation: Option<AllocationId>,
-    /// Its own address on the instance network.
+    /// Which network it is on.
+    #[serde(default)]
+    pub network: Network,
+    /// Its own address on the instance network; none on the LAN.
     #[cfg_attr(feature = "openapi", schema(value_type = Option<String>, format = Ipv4))]
     pub address: Option<Ipv4Addr>,
     /// Published ports.

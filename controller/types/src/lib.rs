@@ -18,6 +18,7 @@ pub mod node;
 pub mod operation;
 pub mod page;
 pub mod placement;
+pub mod prefix;
 pub mod problem;
 pub mod rack;
 #[cfg(feature = "openapi")]

@@ -12,6 +12,12 @@ use serde::{Deserialize, Deserializer, Serialize};
 #[cfg_attr(feature = "openapi", schema(value_type = String, pattern = "^[a-z]([a-z0-9-]{0,61}[a-z0-9])?$"))]
 pub struct Name(String);
 
+/// How an instance is referred to: by its name, followed by `.PROJECT` outside the default project.
+#[must_use]
+pub fn reference(project: &Name, name: &Name) -> String {
+    if project.as_str() == crate::DEFAULT_PROJECT { name.to_string() } else { format!("{name}.{project}") }
+}
+
 /// Why a text is not a name.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct BadName;

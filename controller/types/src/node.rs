@@ -156,6 +156,20 @@ pub struct NodeHeat {
     pub unmonitored: bool,
     /// Why the state is what it is.
     pub reason: String,
+    /// What explains its heat, or which sensor lies, when something is wrong.
+    pub diagnosis: Option<String>,
+    /// What was learned of it; absent before it was watched for some minutes.
+    pub learned: Option<LearnedRise>,
+}
+
+/// How much warmer than the air at its zone's inlet a board runs, learned from its own history.
+#[derive(Clone, Copy, PartialEq, Eq, Debug, Serialize, Deserialize)]
+#[cfg_attr(feature = "openapi", derive(utoipa::ToSchema))]
+pub struct LearnedRise {
+    /// When it is idle.
+    pub idle: MilliCelsius,
+    /// What full load adds.
+    pub load: MilliCelsius,
 }
 
 /// An amount of each thing that is shared out.

@@ -58,6 +58,8 @@ codes! {
     NameTaken = "name_taken", 409, "The name is in use";
     /// A published port is in use on every node that could run it.
     PortTaken = "port_taken", 409, "The port is in use";
+    /// Every node that could run it has given out all addresses of its instance network.
+    NoAddress = "no_address", 409, "No address is free";
     /// The state of the object does not allow it.
     Conflict = "conflict", 409, "The present state does not allow this";
     /// The instance does not run.

@@ -5,6 +5,7 @@
 //! connection with `wait_ms` 0. Level-triggered: the whole desired set can be sent again at any time and nothing breaks.
 //! The node is known from its credential, never from the body.
 
+use std::collections::BTreeMap;
 use std::net::Ipv4Addr;
 
 use serde::{Deserialize, Serialize};
@@ -18,6 +19,8 @@ use crate::{AllocationId, Name};
 pub const MAX_WAIT_MS: u32 = 2_000;
 /// The largest body of a sync request: 1 MiB, some thousand reports.
 pub const MAX_SYNC_BODY: usize = 1 << 20;
+/// The most repairs one request tells of.
+pub const MAX_REPAIRS: usize = 8;
 
 /// Up: what the agent saw.
 #[derive(Clone, PartialEq, Debug, Default, Serialize, Deserialize)]
@@ -44,6 +47,18 @@ pub struct SyncRequest {
     pub allocations: Vec<AllocationReport>,
     /// Allocations of which nothing is left.
     pub gone: Vec<AllocationId>,
+    /// [`NameTable::generation`] of the table that the agent has; 0 for none.
+    #[serde(default, skip_serializing_if = "is_zero")]
+    pub names_generation: u64,
+    /// What somebody had changed in the node's network and the agent put back, each a sentence that follows the node's
+    /// name; at most [`MAX_REPAIRS`].
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub repairs: Vec<String>,
+}
+
+#[expect(clippy::trivially_copy_pass_by_ref, reason = "serde's signature")]
+const fn is_zero(number: &u64) -> bool {
+    *number == 0
 }
 
 /// The node's network of instances.
@@ -68,6 +83,16 @@ pub struct PeerRoute {
     pub via: Ipv4Addr,
 }
 
+/// The instances of every project that has one on the node, over the whole rack: what names mean there, and who may
+/// reach whom.
+#[derive(Clone, PartialEq, Eq, Debug, Default, Serialize, Deserialize)]
+pub struct NameTable {
+    /// Follows from the contents, so that it means the same after a restart of the controller; never 0.
+    pub generation: u64,
+    /// By project, each instance's address. An instance without an address of its own is not there.
+    pub projects: BTreeMap<Name, BTreeMap<Name, Ipv4Addr>>,
+}
+
 /// What the node should be.
 #[derive(Clone, PartialEq, Eq, Debug, Serialize, Deserialize)]
 pub struct DesiredSet {
@@ -90,4 +115,7 @@ pub struct SyncResponse {
     pub streams: Vec<StreamRequest>,
     /// The controller knows too little of the node (it restarted): send facts and everything.
     pub want_full: bool,
+    /// The whole table of names, when the agent's is another one.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub names: Option<NameTable>,
 }

@@ -36,6 +36,8 @@ pub const FOR_TESTS: &[Need] = &[
     need("erofs-utils", "mkfs.erofs"),
     need("nftables", "nft"),
     need("iproute2", "ip"),
+    need("dnsmasq-base", "dnsmasq"),
+    need("libc6-dev", "/usr/include/arpa/inet.h"),
     need("chromium", "chromium"),
     need("nodejs", "node"),
     need("npm", "npm"),

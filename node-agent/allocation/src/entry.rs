@@ -96,6 +96,9 @@ pub(crate) struct Entry {
     started_at: Option<Timestamp>,
     exit: Option<ExitStatus>,
     reported: Option<AllocationReport>,
+    /// The firewall has let it through since it was started; one that is found running was let through by whoever
+    /// started it.
+    open: bool,
 }
 
 /// What came of work that ended well.
@@ -140,6 +143,7 @@ impl Entry {
             started_at: None,
             exit: None,
             reported: None,
+            open: false,
         }
     }
 
@@ -247,8 +251,7 @@ impl Entry {
     }
 
     fn stop_if_running(&self) -> Option<Work> {
-        let running = matches!(self.container, Container::Running { .. });
-        running.then_some(Work::Stop { id: self.id, grace: self.grace() })
+        self.is_running().then_some(Work::Stop { id: self.id, grace: self.grace() })
     }
 
     /// How long it may take to end now.
@@ -354,6 +357,7 @@ impl Entry {
         self.container = Container::Running { epoch, started_at: at };
         self.gauge = Gauge::default();
         self.started_at = Some(at);
+        self.open = false;
         if let Some(exit) = self.early_exit.take() {
             self.exited(exit, now);
         }
@@ -424,6 +428,7 @@ impl Entry {
         self.snapshots.seen(&seen.snapshots);
         match seen.state {
             SeenState::Running { epoch, started_at } => {
+                self.open |= !self.is_running();
                 self.container = Container::Running { epoch, started_at };
                 self.started_at = Some(started_at);
                 self.halt = None;
@@ -458,14 +463,22 @@ impl Entry {
 
     /// What the firewall should know of it: from before its start until after its end.
     pub(crate) fn firewall(&self) -> Option<FirewallInstance> {
-        let spec = self.spec.as_ref()?;
+        // One on the LAN is none of its business.
+        let spec = self.spec.as_ref().filter(|spec| spec.network.is_bridge())?;
         let publish = if self.wants_to_run() { spec.publish.clone() } else { Vec::new() };
-        let present = matches!(self.container, Container::Running { .. }) || self.changing().is_some();
-        (present || self.wants_to_run()).then_some(FirewallInstance { id: self.id, address: spec.address, publish })
+        let present = self.is_running() || self.changing().is_some();
+        (present || self.wants_to_run()).then(|| FirewallInstance {
+            id: self.id,
+            name: spec.name.clone(),
+            project: spec.project.clone(),
+            address: spec.address,
+            publish,
+        })
     }
 
     /// The report to send, if it says something new. Nothing is said of what the desired set does not name.
     pub(crate) fn take_change(&mut self, ready: &Ready) -> Option<AllocationReport> {
+        self.open |= self.is_running() && ready.ports;
         let report = self.report(ready)?;
         if self.reported.as_ref() == Some(&report) {
             return None;
@@ -477,13 +490,20 @@ impl Entry {
     pub(crate) fn report(&self, ready: &Ready) -> Option<AllocationReport> {
         let spec = self.spec.as_ref().filter(|_| !self.dropped && !self.gone)?;
         let (state, reason) = self.state(spec, ready);
+        // A start is told with the state that it leads to, so that whoever is told sees it as one.
+        let untold = self.is_running() && !self.is_open(ready);
+        let (restarts, started_at) = match &self.reported {
+            Some(told) if untold => (told.restarts, told.started_at),
+            None if untold => (0, None),
+            Some(_) | None => (self.restarts, self.started_at),
+        };
         Some(AllocationReport {
             id: self.id,
             generation: spec.generation,
             state,
             reason,
-            restarts: self.restarts,
-            started_at: self.started_at,
+            restarts,
+            started_at,
             exit: self.exit,
             strain: self.gauge.strain(),
             snapshots: self.snapshots.report(),
@@ -491,8 +511,12 @@ impl Entry {
         })
     }
 
+    fn is_open(&self, ready: &Ready) -> bool {
+        self.open || ready.ports
+    }
+
     fn state(&self, spec: &AllocationSpec, ready: &Ready) -> (AllocationState, String) {
-        let running = matches!(self.container, Container::Running { .. });
+        let running = self.is_running();
         match spec.desired {
             AllocationDesired::Deleted => (AllocationState::Stopping, self.trouble.clone()),
             AllocationDesired::Stopped
@@ -517,7 +541,9 @@ impl Entry {
                 (AllocationState::Stopping, self.trouble.clone())
             }
             // What goes wrong with a running container is that its new limits are not in force yet.
-            (None, Container::Running { .. }, _) if ready.ports => (AllocationState::Running, self.trouble.clone()),
+            (None, Container::Running { .. }, _) if self.is_open(ready) => {
+                (AllocationState::Running, self.trouble.clone())
+            }
             (None, Container::Running { .. }, _) => (AllocationState::Starting, ready.trouble.clone()),
             (None, _, Some(Ongoing::Start { .. })) => (AllocationState::Starting, trouble.clone()),
             (None, _, Some(Ongoing::Layer)) => (AllocationState::Preparing, trouble.clone()),

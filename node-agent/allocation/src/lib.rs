@@ -6,7 +6,7 @@
 //!
 //! ```text
 //!                 spec arrives                image + layer here             first process runs,
-//!                                                                            published ports in force
+//!                                                                            the firewall lets it through
 //!   pending ───────────────────▶ preparing ─────────────────▶ starting ───────────────────────▶ running
 //!                                   ▲ │ fetch failed:           ▲ │ ▲ start failed: again         │ │
 //!                                   └─┘ again, backing off      │ └─┘ after a pause               │ │

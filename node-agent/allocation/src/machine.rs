@@ -1,8 +1,9 @@
 //! All allocations of a node together, and what they share: images, the network, the firewall.
 
 use std::collections::{BTreeMap, BTreeSet};
+use std::sync::Arc;
 
-use roost_types::sync::{DesiredSet, NodeNetwork};
+use roost_types::sync::{DesiredSet, NameTable, NodeNetwork};
 use roost_types::{AllocationId, AllocationReport, AllocationSpec, ImageDigest, Timestamp};
 
 use crate::backoff::Backoff;
@@ -90,6 +91,7 @@ enum Target {
 pub struct Machine {
     generation: Option<u64>,
     network: Option<NodeNetwork>,
+    names: Arc<NameTable>,
     entries: BTreeMap<AllocationId, Entry>,
     images: BTreeMap<ImageDigest, Image>,
     network_state: Shared<NodeNetwork>,
@@ -298,7 +300,25 @@ impl Machine {
     }
 
     fn wanted_firewall(&self, network: NodeNetwork) -> FirewallPlan {
-        FirewallPlan { network, instances: self.entries.values().filter_map(Entry::firewall).collect() }
+        let instances = self.entries.values().filter_map(Entry::firewall).collect();
+        FirewallPlan { network, instances, names: self.names.clone() }
+    }
+
+    /// What the firewall should be now; none before the first desired set.
+    #[must_use]
+    pub fn firewall(&self) -> Option<FirewallPlan> {
+        self.network.clone().map(|network| self.wanted_firewall(network))
+    }
+
+    /// The network that was made; none while it is being changed.
+    #[must_use]
+    pub fn network_in_force(&self) -> Option<&NodeNetwork> {
+        self.network_state.in_force.as_ref().filter(|_| self.network_state.changing_to.is_none())
+    }
+
+    /// Takes a table of names.
+    pub fn set_names(&mut self, names: Arc<NameTable>) {
+        self.names = names;
     }
 
     fn wake_at(&self, now: Timestamp) -> Option<Timestamp> {
@@ -317,7 +337,7 @@ impl Machine {
             (Some(now), Some(wanted)) => same_bridge(now, wanted),
             (None, _) | (_, None) => false,
         };
-        let ports = entry.firewall().is_none_or(|mine| mine.publish.is_empty() || self.is_in_force(&mine));
+        let ports = entry.firewall().is_none_or(|mine| self.is_in_force(&mine));
         let troubles = [
             image.map_or("", |image| image.trouble.as_str()),
             if network { "" } else { self.network_state.trouble.as_str() },
@@ -362,8 +382,9 @@ const fn rank(work: &Work) -> u8 {
     match work {
         Work::Stop { .. } | Work::Delete { .. } => 0,
         Work::Snapshot { .. } | Work::DropSnapshot { .. } | Work::Restore { .. } | Work::EnsureNetwork(_) => 1,
-        Work::Start(_) | Work::Limit { .. } => 2,
-        Work::ApplyFirewall(_) => 3,
+        // A container's first packet should find its port open.
+        Work::ApplyFirewall(_) => 2,
+        Work::Start(_) | Work::Limit { .. } => 3,
         Work::FetchImage(_) | Work::FetchLayer(_) => 4,
     }
 }

@@ -1,13 +1,14 @@
 //! The words between the machine and the shell: work to do, how it went, what was seen.
 
 use std::net::Ipv4Addr;
+use std::sync::Arc;
 use std::time::Duration;
 
 use roost_types::instance::Publish;
 use roost_types::size::Resources;
 use roost_types::snapshot::RestoreWish;
-use roost_types::sync::NodeNetwork;
-use roost_types::{AllocationId, AllocationSpec, ExitStatus, ImageDigest, MemoryBytes, SnapshotId, Timestamp};
+use roost_types::sync::{NameTable, NodeNetwork};
+use roost_types::{AllocationId, AllocationSpec, ExitStatus, ImageDigest, MemoryBytes, Name, SnapshotId, Timestamp};
 
 use crate::strain::Counters;
 
@@ -75,13 +76,15 @@ pub enum Work {
     },
 }
 
-/// What the firewall should allow and pin.
+/// What the firewall should allow and pin, and what names mean.
 #[derive(Clone, PartialEq, Eq, Debug)]
 pub struct FirewallPlan {
     /// The node's network of instances.
     pub network: NodeNetwork,
     /// Instances that run or are about to, by id.
     pub instances: Vec<FirewallInstance>,
+    /// The instances of their projects, over the whole rack.
+    pub names: Arc<NameTable>,
 }
 
 /// One instance in the firewall's eyes.
@@ -89,6 +92,10 @@ pub struct FirewallPlan {
 pub struct FirewallInstance {
     /// Which allocation.
     pub id: AllocationId,
+    /// The instance's name.
+    pub name: Name,
+    /// Its project: the instances it may reach and be reached by.
+    pub project: Name,
     /// The only source address it may use.
     pub address: Ipv4Addr,
     /// Ports of the node that lead to it; empty while it is being ended.

@@ -194,7 +194,7 @@ impl Played {
             self.sent_at.lock().unwrap().entry(generation).or_insert_with(Instant::now);
         }
         let node = "n01".parse().unwrap();
-        let response = SyncResponse { node, generation, desired, streams: vec![], want_full: false };
+        let response = SyncResponse { node, generation, desired, streams: vec![], want_full: false, names: None };
         Response::new(Full::new(serde_json::to_vec(&response).unwrap().into()))
     }
 
@@ -231,6 +231,7 @@ fn agent(controller: &Controller, runtime: &Arc<Memory>, state: &Path) -> tokio:
         boot_id: "boot".to_owned(),
         cpu_millis: Some(1_000),
         address: None,
+        lan_interface: None,
     };
     let layers = state.join("layers");
     let layer_dir = Arc::new(move |id: AllocationId| layers.join(id.to_string()));

@@ -1,6 +1,6 @@
 //! Out and in again, and archives that mean harm.
 
-use super::{LayerError, export, import};
+use super::{export, import};
 use crate::testing::Scratch;
 use crate::trees::TreeError;
 use rustix::fs::{CWD, FileType, Mode};
@@ -96,7 +96,7 @@ fn a_cut_or_oversized_archive_is_refused_and_a_device_is_not_made() {
         assert!(import(to.path(), &whole[..cut], 1 << 20).is_err(), "cut at {cut}");
     }
     let to = Scratch::new("layer-big");
-    assert!(matches!(import(to.path(), whole.as_slice(), 1999), Err(LayerError::Tree(TreeError::TooBig(_)))));
+    assert!(matches!(import(to.path(), whole.as_slice(), 1999), Err(super::LayerError::Archive(TreeError::TooBig(_)))));
 
     let to = Scratch::new("layer-device");
     let mut header = Header::new_gnu();

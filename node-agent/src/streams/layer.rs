@@ -8,7 +8,7 @@ use tokio::sync::mpsc;
 use tokio::task::spawn_blocking;
 
 use super::{MAX_DATA, Socket, StreamError};
-use crate::layers;
+use crate::layers::{self, LayerError};
 use crate::trees::TreeError;
 
 /// Pieces that may wait for the network.
@@ -18,7 +18,7 @@ pub(super) async fn serve(socket: &mut Socket, dir: PathBuf) -> Result<StreamEnd
     let (pieces, mut arriving) = mpsc::channel::<Vec<u8>>(QUEUE);
     let exporting = spawn_blocking(move || {
         let mut out = layers::export(&dir, Pieces { buffer: Vec::with_capacity(MAX_DATA), pieces })?;
-        out.flush().map_err(|error| layers::LayerError::from(TreeError::Archive(error)))
+        out.flush().map_err(|error| LayerError::from(TreeError::Archive(error)))
     });
     while let Some(piece) = arriving.recv().await {
         socket.send(channel::STDOUT, &piece).await?;

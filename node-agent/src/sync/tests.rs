@@ -37,7 +37,7 @@ struct Script {
 
 fn nothing() -> SyncResponse {
     let node = "n01".parse().unwrap();
-    SyncResponse { node, generation: 0, desired: None, streams: vec![], want_full: false }
+    SyncResponse { node, generation: 0, desired: None, streams: vec![], want_full: false, names: None }
 }
 
 impl Script {
@@ -113,7 +113,7 @@ async fn rig(script: Script) -> Rig {
     let sampler = Sampler::new(PathBuf::from("/nonexistent"), Cgroup::new(None), 1_000);
     let (told_in, told) = mpsc::channel(16);
     let ids = ("boot".to_owned(), "agent".to_owned());
-    let link = Arc::new(Link::new(controller, ids, 3, outbox.clone(), sampler, told_in));
+    let link = Arc::new(Link::new(controller, ids, (3, 0), outbox.clone(), sampler, told_in));
     tokio::spawn(link.clone().report_lane());
     tokio::spawn(link.clone().poll_lane());
     Rig { script, outbox, link, told }

@@ -17,8 +17,8 @@ use super::{MAX_DEPTH, MAX_ENTRIES, OPAQUE, Owner, PAX_XATTR, Rules, TreeError, 
 /// How often a look-up that a rename disturbed is tried again.
 const LOOKUPS: u32 = 100;
 
-/// Unpacks `archive` below `root`, a directory; at most `max_bytes` of file contents. Returns how many bytes of
-/// them there were.
+/// Unpacks `archive` below `root`, a directory; at most `max_bytes` of file contents. Returns how many bytes of them there
+/// were.
 ///
 /// # Errors
 /// The entry that cannot be made, or what is wrong with the archive.

@@ -13,6 +13,9 @@ use roost_types::stream::Resize;
 use roost_types::{AllocationId, MemoryBytes};
 
 use crate::escapes::*;
+use crate::network::{
+    a_bridge_made_anew_has_its_ports, on_the_lan_the_inside_asks_for_its_address, routes_to_other_nodes_come_and_go,
+};
 use crate::probe::{a_system_may_do_what_its_golden_file_says, an_app_may_do_what_its_golden_file_says};
 use crate::rig::{Rig, loop_count};
 
@@ -33,6 +36,9 @@ cases![
     a_command_that_ignores_the_request_is_killed_after_the_grace,
     an_image_is_mounted_once_for_two_containers,
     containers_reach_each_other_and_their_gateway,
+    routes_to_other_nodes_come_and_go,
+    a_bridge_made_anew_has_its_ports,
+    on_the_lan_the_inside_asks_for_its_address,
     writes_survive_a_restart_and_belong_to_the_containers_root,
     what_is_dangerous_is_out_of_reach,
     an_app_may_do_what_its_golden_file_says,

@@ -15,6 +15,7 @@ mod cases;
 mod console;
 mod escapes;
 mod files;
+mod network;
 mod pauses;
 mod probe;
 mod rig;

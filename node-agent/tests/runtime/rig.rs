@@ -19,6 +19,9 @@ use roost_types::{AllocationId, AllocationSpec, ExitStatus};
 /// No case waits longer than this.
 const CASE_TIMEOUT: Duration = Duration::from_secs(60);
 
+/// The LAN interface that a container may be put on; a case that wants it makes it.
+pub const LAN: &str = "lan0";
+
 /// A case: gets the rig, panics when something is wrong.
 pub type Case = for<'a> fn(&'a Rig) -> Pin<Box<dyn Future<Output = ()> + 'a>>;
 
@@ -62,7 +65,7 @@ fn build_image(name: &str, change: impl FnOnce(&Path)) -> PathBuf {
     for applet in [
         "sh", "true", "false", "sleep", "cat", "id", "hostname", "echo", "ls", "ps", "readlink", "stat", "init",
         "mount", "umount", "ip", "test", "head", "tail", "dd", "kill", "wget", "nc", "stty", "tty", "reboot", "mkdir",
-        "rmdir", "rm", "ln", "mv", "chmod", "cp", "touch", "env", "seq", "unshare", "pwd", "mknod",
+        "rmdir", "rm", "ln", "mv", "chmod", "cp", "touch", "env", "seq", "unshare", "pwd", "mknod", "udhcpc", "ping",
     ] {
         std::os::unix::fs::symlink("busybox", root.join("bin").join(applet)).expect("a link of the image");
     }
@@ -92,6 +95,7 @@ impl Rig {
             run_dir: PathBuf::from(format!("/run/roost-runtime-{}-{number}", std::process::id())),
             cgroup_parent: PathBuf::from(format!("roost-runtime-test-{}-{number}", std::process::id())),
             keeper_command: ["/proc/self/exe", "keeper"].map(OsString::from).to_vec(),
+            lan_interface: Some(LAN.to_owned()),
         };
         let runtime = LinuxRuntime::connect(config.clone()).await.expect("a keeper");
         let network = NodeNetwork { gateway: Ipv4Addr::new(10, 99, 0, 1), prefix_len: 24, routes: Vec::new() };

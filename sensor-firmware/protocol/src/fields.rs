@@ -1,5 +1,7 @@
 //! The comma-separated fields of a frame: canonical integers and text.
 
+use core::ops::RangeInclusive;
+
 /// Cuts a frame's body at its commas.
 pub(crate) struct Fields<'a> {
     rest: Option<&'a [u8]>,
@@ -25,6 +27,16 @@ impl<'a> Fields<'a> {
     /// The next field as a number that fits `T`.
     pub(crate) fn number<T: TryFrom<i32>>(&mut self) -> Option<T> {
         T::try_from(integer(self.text()?)?).ok()
+    }
+
+    /// The next field as a number in a range.
+    pub(crate) fn number_in<T: TryFrom<i32> + PartialOrd>(&mut self, range: RangeInclusive<T>) -> Option<T> {
+        self.number().filter(|number| range.contains(number))
+    }
+
+    /// The next field as `0` or `1`.
+    pub(crate) fn flag(&mut self) -> Option<bool> {
+        self.number_in(0..=1_u8).map(|number| number == 1)
     }
 
     /// The next field as a number of any size (`Some(Some(n))`, saturated), or empty (`Some(None)`).

@@ -30,7 +30,7 @@
 //!             // temperature and humidity in hundredths, `None` where the probe could not measure
 //!             # seen.push(reading);
 //!         }
-//!         Event::Frame(Frame::Hello(_) | Frame::Query(_) | Frame::Ack(_)) => {}
+//!         Event::Frame(_) => {}
 //!         Event::Fault(fault) => eprintln!("hub0: {fault}"),
 //!     });
 //! }
@@ -41,19 +41,24 @@
 #![forbid(unsafe_code)]
 
 mod checksum;
+mod command;
 mod fields;
 mod frame;
 mod line;
 mod parser;
 mod receiver;
+mod report;
 mod sequence;
+pub mod settings;
 mod text;
 
 pub use checksum::checksum;
-pub use frame::{Ack, AckCode, Frame, Hello, Query, Reading};
+pub use command::{Action, Command, Query};
+pub use frame::Frame;
 pub use line::Line;
 pub use parser::{Event, Fault, Parser};
 pub use receiver::{Counters, Receiver};
+pub use report::{Ack, AckCode, Fan, Hello, Identity, Kind, Reading, Setting, Status};
 pub use sequence::{MAX_GAP, Sequence, Verdict};
 pub use text::{Text, TextError};
 
@@ -62,8 +67,18 @@ pub use text::{Text, TextError};
 pub const MAX_LINE: usize = 120;
 /// Version of the protocol that this crate speaks.
 pub const VERSION: u8 = 1;
-/// Probes are numbered from 1 to this: the channels of one I²C multiplexer.
+/// Probes are numbered from 1 to this.
 pub const MAX_PROBES: u8 = 8;
+/// Fans are numbered from 1 to this.
+pub const MAX_FANS: u8 = 4;
+/// Relays are numbered from 1 to this.
+pub const MAX_RELAYS: u8 = 8;
+/// Fastest fan in turns a minute: 976 pulses a second at one pulse a turn are 58,560.
+pub const MAX_RPM: u16 = 60_000;
+/// How hard a fan can be driven, in hundredths of a percent.
+pub const DUTY_RANGE: core::ops::RangeInclusive<u16> = 0..=10_000;
+/// Longest name of a probe's place in bytes.
+pub const MAX_PLACE: usize = 24;
 /// Longest name and version of a firmware in bytes.
 pub const MAX_FIRMWARE: usize = 32;
 /// Longest list of capabilities in bytes.

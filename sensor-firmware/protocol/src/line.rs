@@ -50,6 +50,13 @@ impl Writer {
         debug_assert!(fits, "a frame is longer than MAX_LINE");
     }
 
+    /// Append a value, or nothing.
+    pub(crate) fn optional(&mut self, value: Option<impl fmt::Display>) {
+        if let Some(value) = value {
+            self.put(format_args!("{value}"));
+        }
+    }
+
     /// Append checksum and line end.
     pub(crate) fn finish(mut self) -> Line {
         let sum = checksum(&self.line[1..]);

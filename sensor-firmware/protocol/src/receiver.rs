@@ -134,7 +134,7 @@ mod tests {
     use crate::{Ack, AckCode, Reading};
 
     fn reading(seq: u16) -> Frame {
-        Frame::Reading(Reading { seq, probe: 1, temperature_centi: Some(2150), humidity_centi: Some(4510) })
+        Frame::Reading(Reading { seq, probe: 1, temperature_centi: Some(2150), humidity_centi: Some(4510), kind: None })
     }
 
     fn feed(receiver: &mut Receiver, lines: &[&[u8]]) -> Vec<Event> {
@@ -157,7 +157,7 @@ mod tests {
 
     #[test]
     fn a_value_out_of_range_is_counted_and_is_not_lost() {
-        let hot = Reading { seq: 3, probe: 2, temperature_centi: Some(20_000), humidity_centi: None };
+        let hot = Reading { seq: 3, probe: 2, temperature_centi: Some(20_000), humidity_centi: None, kind: None };
         let mut receiver = Receiver::new();
         let lines = [reading(1).line(), reading(2).line(), Frame::Reading(hot).line(), reading(4).line()];
         let events = feed(&mut receiver, &lines.each_ref().map(|l| &**l));

@@ -1,10 +1,10 @@
-//! `roost dev heat|hub|noise|status`: commands to a running rack in a box, through the API like everything else.
+//! `roost dev heat|fans|room|hub|noise|status`: commands to a running rack in a box, through the API like everything else.
 
 use reqwest::Method;
 use roost_types::dev::{DevCommand, DevReply};
 use roost_types::{MilliCelsius, MilliPercent};
 
-use crate::args::{DevAction, Plug};
+use crate::args::{DevAction, Fans, Plug};
 use crate::client::Client;
 use crate::error::CliError;
 use crate::output::{Format, Style, print};
@@ -40,6 +40,8 @@ fn command_of(action: DevAction) -> Result<DevCommand, CliError> {
                 humidity: humidity.map(MilliPercent::from_f64),
             }
         }
+        DevAction::Fans { zone, action } => DevCommand::Fans { zone, turning: action == Fans::Run },
+        DevAction::Room { celsius } => DevCommand::Room { celsius: MilliCelsius::from_f64(celsius) },
         DevAction::Hub { action } => DevCommand::Hub { plugged: action == Plug::Plug },
         DevAction::Noise { text } => DevCommand::Noise { text },
         DevAction::Status => DevCommand::Status,

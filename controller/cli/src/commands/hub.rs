@@ -2,14 +2,12 @@
 
 use roost_types::rack::Hub;
 
-use crate::args::HubCommand;
 use crate::client::Client;
 use crate::error::CliError;
 use crate::output::{Columns, Style, or_dash, print};
 
-/// Runs a verb on hubs.
-pub async fn run(client: &Client, style: Style, command: HubCommand) -> Result<(), CliError> {
-    let HubCommand::List = command;
+/// Lists hubs and the counters of their lines.
+pub async fn list(client: &Client, style: Style) -> Result<(), CliError> {
     let hubs: Vec<Hub> = client.list("/v1/hubs").await?;
     let headings = [
         "NAME",

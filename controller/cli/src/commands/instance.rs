@@ -2,6 +2,7 @@
 
 use reqwest::Method;
 use roost_types::instance::{PatchInstance, StopInstance};
+use roost_types::name::reference;
 use roost_types::{Instance, MemoryBytes, Operation};
 use serde::Serialize;
 
@@ -56,8 +57,9 @@ impl Verb {
 }
 
 /// `roost list`.
-pub async fn list(client: &Client, style: Style, filter: Option<&str>) -> Result<(), CliError> {
-    let mut instances: Vec<Instance> = client.list("/v1/instances").await?;
+pub async fn list(client: &Client, style: Style, filter: Option<&str>, project: Option<&str>) -> Result<(), CliError> {
+    let path = project.map_or_else(|| "/v1/instances".to_owned(), |p| format!("/v1/instances?project={}", segment(p)));
+    let mut instances: Vec<Instance> = client.list(&path).await?;
     if let Some(text) = filter {
         let node = |i: &Instance| i.node.as_ref().is_some_and(|n| n.as_str().contains(text));
         instances.retain(|i| i.name.as_str().contains(text) || i.state.as_str().contains(text) || node(i));
@@ -65,7 +67,7 @@ pub async fn list(client: &Client, style: Style, filter: Option<&str>) -> Result
     let now = time::now();
     let row = |i: &Instance| {
         vec![
-            i.name.to_string(),
+            reference(&i.project, &i.name),
             i.state.to_string(),
             or_dash(i.node.as_ref()),
             or_dash(i.address),
@@ -76,7 +78,10 @@ pub async fn list(client: &Client, style: Style, filter: Option<&str>) -> Result
         ]
     };
     let headings = ["NAME", "STATE", "NODE", "ADDRESS", "PORTS", "IMAGE", "SIZE", "AGE"];
-    print(&style.list(&instances, &Columns { headings: &headings, row: &row, name: &|i| i.name.to_string() })?)
+    print(
+        &style
+            .list(&instances, &Columns { headings: &headings, row: &row, name: &|i| reference(&i.project, &i.name) })?,
+    )
 }
 
 fn ports(instance: &Instance) -> Option<String> {
@@ -123,6 +128,7 @@ pub fn show(style: Style, i: &Instance) -> Result<(), CliError> {
     }
     lines.extend([
         ("Node", or_dash(i.node.as_ref())),
+        ("Network", if i.network.is_bridge() { "bridge".to_owned() } else { "lan".to_owned() }),
         ("Address", or_dash(i.address)),
         ("Ports", or_dash(ports(i))),
         ("Image", format!("{} ({})", i.image, i.image_digest)),

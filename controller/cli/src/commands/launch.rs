@@ -4,6 +4,7 @@ use std::fs;
 use std::path::Path;
 
 use reqwest::Method;
+use roost_types::instance::Network;
 use roost_types::{CreateInstance, Instance, MemoryBytes, Operation, UserData};
 
 use super::{finish, instance};
@@ -52,7 +53,9 @@ fn request_of(args: LaunchArgs) -> Result<CreateInstance, CliError> {
     body.command = (!args.command.is_empty()).then_some(args.command);
     body.env = args.env.into_iter().collect();
     body.publish = args.publish;
+    body.network = if args.lan { Network::Lan } else { Network::Bridge };
     body.constraints.node = args.node;
+    body.project = args.project;
     body.restart = args.restart.map(Into::into).unwrap_or_default();
     body.labels = args.label.into_iter().collect();
     body.user_data = args.user_data.as_deref().map(read).transpose()?.map(UserData);

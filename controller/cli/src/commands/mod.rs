@@ -6,6 +6,7 @@ mod dev_action;
 mod event;
 mod exec;
 mod file;
+mod flash;
 mod hub;
 mod image;
 mod instance;
@@ -26,7 +27,7 @@ use clap::CommandFactory;
 pub use image::upload;
 use roost_types::{Operation, OperationStatus};
 
-use crate::args::{Cli, Command};
+use crate::args::{Cli, Command, HubCommand};
 use crate::client::Client;
 use crate::error::CliError;
 use crate::output::Style;
@@ -48,7 +49,9 @@ pub fn run(cli: Cli) -> Result<ExitCode, CliError> {
     runtime.block_on(async {
         match cli.command {
             Command::Launch(args) => launch::launch(&client()?, style, args).await,
-            Command::List { filter } => instance::list(&client()?, style, filter.as_deref()).await,
+            Command::List { filter, project } => {
+                instance::list(&client()?, style, filter.as_deref(), project.as_deref()).await
+            }
             Command::Info { instance } => instance::info(&client()?, style, &instance).await,
             Command::Start(args) => instance::change_many(&client()?, style, instance::Verb::Start, args).await,
             Command::Stop(args) => {
@@ -74,7 +77,8 @@ pub fn run(cli: Cli) -> Result<ExitCode, CliError> {
             Command::Why { instance } => why::why(&client()?, style, &instance).await,
             Command::Rack { watch } => rack::rack(&client()?, style, watch).await,
             Command::Node(command) => node::run(&client()?, style, command).await,
-            Command::Hub(command) => hub::run(&client()?, style, command).await,
+            Command::Hub(HubCommand::List) => hub::list(&client()?, style).await,
+            Command::Hub(HubCommand::Flash(args)) => flash::flash(args).await,
             Command::Image(command) => image::run(client, style, command).await,
             Command::Event { follow, after } => event::events(&client()?, style, follow, after).await,
             Command::Operation(command) => operation::run(&client()?, style, command).await,

@@ -94,6 +94,13 @@ fn show(style: Style, n: &Node) -> Result<(), CliError> {
             "Temperature",
             format!("{} (predicted {}, soc {})", or_dash(heat.estimate), or_dash(heat.predicted), or_dash(heat.soc)),
         ),
+        (
+            "Learned",
+            or_dash(
+                heat.learned
+                    .map(|rise| format!("{} over its air when idle, {} more at full load", rise.idle, rise.load)),
+            ),
+        ),
         ("Zone", format!("{} (inlet {})", or_dash(heat.zone.as_ref()), or_dash(heat.inlet))),
         ("Slot", or_dash(n.slot.as_ref())),
         ("Address", or_dash(n.address)),

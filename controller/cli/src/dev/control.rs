@@ -83,6 +83,14 @@ async fn act(rack: &RackInABox, command: DevCommand) -> Result<String, CliError>
                 None => format!("the heat model decides at {zone} again"),
             })
         }
+        DevCommand::Fans { zone, turning } => {
+            rack.heat.turn_fans(&zone, turning)?;
+            Ok(format!("the fans of {zone} {}", if turning { "turn" } else { "stand still" }))
+        }
+        DevCommand::Room { celsius } => {
+            rack.heat.set_room(celsius)?;
+            Ok(format!("the room goes to {celsius}"))
+        }
         DevCommand::Hub { plugged: true } => rack.hub.plug().await.map(|()| "the hub is plugged in".into()),
         DevCommand::Hub { plugged: false } => {
             rack.hub.unplug().await;

@@ -50,25 +50,46 @@ pub fn is_built(firmware: &Firmware) -> bool {
 /// # Errors
 /// When files cannot be written or a compiler fails; its last lines are in the error.
 pub async fn build(state: &Path) -> Result<Firmware, CliError> {
+    make(state, &["firmware", "simulator"]).await?;
+    Ok(locate(state))
+}
+
+/// The firmware of a board as a hex file, made below a directory unless it is there.
+///
+/// # Errors
+/// As [`build`].
+pub async fn build_hex(cache: &Path, board: &str) -> Result<PathBuf, CliError> {
+    let build = directory(cache).join(board);
+    let hex = build.join("hub.hex");
+    if !hex.exists() {
+        make(cache, &["firmware", &format!("BOARD={board}"), &format!("BUILD={}", build.display())]).await?;
+    }
+    Ok(hex)
+}
+
+/// Unpacks the sources, in place of those of other versions, and runs make.
+async fn make(state: &Path, words: &[&str]) -> Result<(), CliError> {
     let home = directory(state);
-    // Older versions are of no use, and what cannot be removed is only space.
-    let _ = std::fs::remove_dir_all(state.join("build"));
+    if !home.exists() {
+        // Older versions are of no use, and what cannot be removed is only space.
+        let _ = std::fs::remove_dir_all(state.join("build"));
+    }
     for (path, data) in sources() {
         let path = home.join(path);
         let failed = |e| CliError::step(format!("writing {}", path.display()), e);
         std::fs::create_dir_all(path.parent().unwrap_or(&home)).map_err(failed)?;
         std::fs::write(&path, data).map_err(failed)?;
     }
-    let step = "building the firmware and its simulator";
+    let step = "building the firmware";
     let mut make = Command::new("make");
-    make.arg("-C").arg(&home).args(["-j2", "firmware", "simulator"]).kill_on_drop(true);
+    make.arg("-C").arg(&home).arg("-j2").args(words).kill_on_drop(true);
     let output = make.output().await.map_err(|e| CliError::step(step, e))?;
     if !output.status.success() {
         let log = String::from_utf8_lossy(&output.stderr);
         let lines: Vec<&str> = log.lines().collect();
         return Err(CliError::step(step, lines[lines.len().saturating_sub(8)..].join("\n       ")));
     }
-    Ok(locate(state))
+    Ok(())
 }
 
 /// Every source with its path, sorted.

@@ -4,10 +4,10 @@
 use std::collections::BTreeMap;
 use std::fs;
 use std::path::Path;
-use std::sync::{Arc, Mutex, PoisonError};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::{Duration, Instant};
 
-use roost_heat_model::{Air, Hold};
+use roost_heat_model::{FANS, Hold, Rack, TRIP};
 use roost_types::{MilliCelsius, MilliPercent, Name};
 
 use super::boards::Boards;
@@ -17,8 +17,8 @@ use crate::error::CliError;
 
 /// Time between two steps.
 const STEP: Duration = Duration::from_millis(500);
-/// First passive trip point of a board's SoC.
-const TRIP: MilliCelsius = MilliCelsius::whole(85);
+/// The simulated air and boards live this many times as fast: a heat sink that warms in minutes does so in seconds.
+const PACE: f64 = 20.0;
 
 /// The air and what feels it.
 pub struct Heat {
@@ -26,7 +26,7 @@ pub struct Heat {
     zones: Vec<Name>,
     boards: Arc<Boards>,
     hub: Arc<Hub>,
-    air: Mutex<Air>,
+    rack: Mutex<Rack>,
 }
 
 impl Heat {
@@ -34,8 +34,8 @@ impl Heat {
     pub fn new(layout: &Layout, boards: Arc<Boards>, hub: Arc<Hub>) -> Arc<Self> {
         let plans = layout.plans();
         let zones: Vec<Name> = (0..usize::from(layout.shelves())).map(|shelf| layout.zone(shelf)).collect();
-        let air = Mutex::new(Air::new(zones.len(), plans.iter().map(BoardPlan::shelf).collect()));
-        Arc::new(Self { plans, zones, boards, hub, air })
+        let rack = Mutex::new(Rack::alike(zones.len(), plans.iter().map(BoardPlan::shelf).collect()));
+        Arc::new(Self { plans, zones, boards, hub, rack })
     }
 
     /// Holds a zone's inlet, or lets it go when no temperature is given.
@@ -48,10 +48,7 @@ impl Heat {
         celsius: Option<MilliCelsius>,
         humidity: Option<MilliPercent>,
     ) -> Result<(), CliError> {
-        let Some(shelf) = self.zones.iter().position(|name| name == zone) else {
-            let names: Vec<&str> = self.zones.iter().map(Name::as_str).collect();
-            return Err(CliError::Failed(format!("no zone '{zone}': there are {}", names.join(", "))));
-        };
+        let shelf = self.shelf(zone)?;
         if let Some(t) = celsius.filter(|t| !(-40_000..=125_000).contains(&t.0)) {
             return Err(CliError::Failed(format!("{t} is not a temperature the chip can measure: -40 to 125 °C")));
         }
@@ -60,14 +57,47 @@ impl Heat {
         }
         let hold = (celsius.is_some() || humidity.is_some())
             .then(|| Hold { celsius: celsius.map(MilliCelsius::as_f64), humidity: humidity.map(MilliPercent::as_f64) });
-        self.air.lock().unwrap_or_else(PoisonError::into_inner).hold(shelf, hold);
+        self.rack().hold(shelf, hold);
         Ok(())
+    }
+
+    /// Stops the fans of a zone's shelf, or lets them turn.
+    ///
+    /// # Errors
+    /// When there is no such zone.
+    pub fn turn_fans(&self, zone: &Name, turning: bool) -> Result<(), CliError> {
+        let shelf = self.shelf(zone)?;
+        self.rack().break_fans(shelf, if turning { 0 } else { FANS });
+        Ok(())
+    }
+
+    /// Sets the room's temperature.
+    ///
+    /// # Errors
+    /// When it is not one of a room: 0 to 60 °C.
+    pub fn set_room(&self, celsius: MilliCelsius) -> Result<(), CliError> {
+        if !(0..=60_000).contains(&celsius.0) {
+            return Err(CliError::Failed(format!("{celsius} is not a room's temperature: use 0 to 60 °C")));
+        }
+        self.rack().set_room(celsius.as_f64());
+        Ok(())
+    }
+
+    fn shelf(&self, zone: &Name) -> Result<usize, CliError> {
+        self.zones.iter().position(|name| name == zone).ok_or_else(|| {
+            let names: Vec<&str> = self.zones.iter().map(Name::as_str).collect();
+            CliError::Failed(format!("no zone '{zone}': there are {}", names.join(", ")))
+        })
+    }
+
+    fn rack(&self) -> MutexGuard<'_, Rack> {
+        self.rack.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
     /// The air in one line.
     pub fn describe(&self) -> String {
-        let air = self.air.lock().unwrap_or_else(PoisonError::into_inner);
-        let zone = |(shelf, name): (usize, &Name)| format!("{name} {:.1} °C", air.inlet(shelf));
+        let rack = self.rack();
+        let zone = |(shelf, name): (usize, &Name)| format!("{name} {:.1} °C", rack.inlet(shelf));
         self.zones.iter().enumerate().map(zone).collect::<Vec<_>>().join(", ")
     }
 
@@ -109,16 +139,19 @@ impl Heat {
 
     /// One step of the air, written to the boards' sensors; gives what the hub's chips feel.
     fn step(&self, seconds: f64, loads: &[Option<f64>]) -> Vec<Feeling> {
-        let mut air = self.air.lock().unwrap_or_else(PoisonError::into_inner);
-        air.step(seconds, loads);
+        let mut rack = self.rack();
+        rack.step(seconds * PACE, loads);
         for (index, plan) in self.plans.iter().enumerate() {
             if loads[index].is_some() {
                 // A board whose power is being cut just now loses its sensors; the next step finds it off.
-                let _ = write_sensor(&plan.thermal(), MilliCelsius::from_f64(air.soc(index)));
+                let _ = write_sensor(&plan.thermal(), MilliCelsius::from_f64(rack.soc(index)));
             }
         }
         (0..self.zones.len())
-            .map(|shelf| Feeling { centi_celsius: centi(air.inlet(shelf)), centi_percent: centi(air.humidity(shelf)) })
+            .map(|shelf| Feeling {
+                centi_celsius: centi(rack.inlet(shelf)),
+                centi_percent: centi(rack.humidity(shelf)),
+            })
             .collect()
     }
 }
@@ -135,7 +168,7 @@ fn write_sensor(root: &Path, temperature: MilliCelsius) -> std::io::Result<()> {
     if !zone.exists() {
         fs::create_dir_all(&zone)?;
         fs::write(zone.join("type"), "cpu-thermal\n")?;
-        fs::write(zone.join("trip_point_0_temp"), format!("{}\n", TRIP.0))?;
+        fs::write(zone.join("trip_point_0_temp"), format!("{}\n", MilliCelsius::from_f64(TRIP).0))?;
         fs::write(zone.join("trip_point_0_type"), "passive\n")?;
     }
     // Replaced in one step: a reader never sees half a number.

@@ -25,7 +25,7 @@ pub mod child;
 mod clean;
 mod control;
 mod files;
-mod firmware;
+pub mod firmware;
 mod heat;
 mod hub;
 mod layout;

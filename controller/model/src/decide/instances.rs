@@ -1,6 +1,7 @@
 //! What users ask of instances. Each verb changes the wish and opens an operation; `reconcile` does the rest.
 
 use roost_types::instance::{CreateInstance, MAX_STOP_SECONDS, PatchInstance};
+use roost_types::name::reference;
 use roost_types::size::Resources;
 use roost_types::{Code, Desired, EventKind, FirstBoot, InstanceId, Name, OperationId, OperationKind, Problem};
 
@@ -39,7 +40,7 @@ pub fn create(
             format!("instance {} was asked for: snapshot {} of {}", row.name, from.0, from.1)
         }
     };
-    let subject = subject(&row.name);
+    let subject = subject(&row.project, &row.name);
     draft.put(Row::Instance(row));
     let content = FirstBoot { user_data: request.user_data.clone(), ssh_keys: request.ssh_keys.clone() };
     if !content.is_empty() {
@@ -88,8 +89,8 @@ pub fn resource(id: InstanceId) -> String {
 }
 
 /// Path of an instance, as events name it.
-pub fn subject(name: &Name) -> String {
-    format!("/v1/instances/{name}")
+pub fn subject(project: &Name, name: &Name) -> String {
+    format!("/v1/instances/{}", reference(project, name))
 }
 
 /// The instance, which must not be on its way out.
@@ -137,12 +138,17 @@ pub fn patch(
     }
     let name = draft.cluster.instances.get(&row.id).map_or(&row.name, |row| &row.name).clone();
     if let Some((_, resources)) = resized {
-        draft.event(EventKind::InstanceUpdated, subject(&name), resized_from(&name, row.resources, resources));
+        let message = resized_from(&name, row.resources, resources);
+        draft.event(EventKind::InstanceUpdated, subject(&row.project, &name), message);
         // A smaller one may fit at last; what it gives back, another may take.
         draft.make_room();
         reconcile::pending(draft);
     } else if patch.labels.is_some() || patch.restart.is_some() || patch.node_loss.is_some() || patch.name.is_none() {
-        draft.event(EventKind::InstanceUpdated, subject(&name), format!("settings of instance {name} changed"));
+        draft.event(
+            EventKind::InstanceUpdated,
+            subject(&row.project, &name),
+            format!("settings of instance {name} changed"),
+        );
     }
     Ok(Reply::InstanceUpdated(row.id))
 }
@@ -163,7 +169,7 @@ fn rename(draft: &mut Draft, row: &InstanceRow, name: &Name) {
         draft.edit_spec(allocation, |row| row.spec.name = name.clone());
     }
     let message = format!("instance {} is called {name} now", row.name);
-    draft.event(EventKind::InstanceRenamed, subject(name), message);
+    draft.event(EventKind::InstanceRenamed, subject(&row.project, name), message);
 }
 
 /// Refuses a change to something that has changed since the caller read it.

@@ -1,5 +1,6 @@
 //! What agents say. A report can only speak of the node's own allocations, and an old one is dropped.
 
+use roost_types::sync::MAX_REPAIRS;
 use roost_types::{
     AllocationId, AllocationReport, AllocationState, EventKind, NodeFacts, NodeId, NodeStatus, Problem, SyncRequest,
 };
@@ -17,6 +18,7 @@ pub fn sync(draft: &mut Draft, id: NodeId, request: &SyncRequest) -> Result<Repl
     if heard.stale {
         return Ok(Reply::Synced { stale: true, want_full: false, gone: Vec::new() });
     }
+    repairs(draft, &row, request);
     facts(draft, &row, request);
     if heard.want_full {
         return Ok(Reply::Synced { stale: false, want_full: true, gone: Vec::new() });
@@ -42,7 +44,8 @@ pub fn sync(draft: &mut Draft, id: NodeId, request: &SyncRequest) -> Result<Repl
 
 /// Only news has an order that matters. Polls travel on a connection of their own and may overtake it.
 fn carries_news(request: &SyncRequest) -> bool {
-    request.full || request.facts.is_some() || !request.allocations.is_empty() || !request.gone.is_empty()
+    let of_allocations = !request.allocations.is_empty() || !request.gone.is_empty();
+    request.full || request.facts.is_some() || of_allocations || !request.repairs.is_empty()
 }
 
 struct Heard {
@@ -89,9 +92,18 @@ fn hear(draft: &mut Draft, row: &NodeRow, request: &SyncRequest) -> Heard {
         reconcile::node_returned(draft, row.id);
     }
     if !boot_id.is_empty() && boot_id != request.boot_id && !want_full {
+        draft.edit_live(row.id, |live| live.heat.powered_on());
         draft.event(EventKind::NodeRestarted, subject(&row.name), format!("node {} was powered on anew", row.name));
     }
     Heard { stale: false, want_full }
+}
+
+/// Tells of what the agent put back.
+fn repairs(draft: &mut Draft, row: &NodeRow, request: &SyncRequest) {
+    for repair in request.repairs.iter().take(MAX_REPAIRS) {
+        let message = format!("node {} repaired its network: {}", row.name, crate::validate::shorten(repair));
+        draft.event(EventKind::NodeRepaired, subject(&row.name), message);
+    }
 }
 
 /// Takes over what the node says of itself; a new address changes the routes of every node.
@@ -135,7 +147,7 @@ fn observe(draft: &mut Draft, node: NodeId, report: &AllocationReport) -> Option
 /// The events of an allocation's life.
 fn announce(draft: &mut Draft, old: &AllocationRow, new: &AllocationReport) {
     let name = &old.spec.name;
-    let subject = super::instances::subject(name);
+    let subject = super::instances::subject(&old.spec.project, name);
     let node = draft.cluster.node_name(old.node);
     if new.state == AllocationState::Running && new.started_at != old.observed.started_at {
         let again = new.restarts > old.observed.restarts;
@@ -164,7 +176,7 @@ fn announce_strain(draft: &mut Draft, old: &AllocationRow, new: &AllocationRepor
         let what = if killed == 1 { "a process".to_owned() } else { format!("{killed} processes") };
         let message =
             format!("the kernel killed {what} of instance {name} for want of memory: it may have {limit} MiB");
-        draft.event(EventKind::InstanceOomKilled, super::instances::subject(name), message);
+        draft.event(EventKind::InstanceOomKilled, super::instances::subject(&old.spec.project, name), message);
     }
     for (was, is, lack) in [
         (before.cpu_throttled, now.cpu_throttled, "processor time"),
@@ -173,7 +185,7 @@ fn announce_strain(draft: &mut Draft, old: &AllocationRow, new: &AllocationRepor
         if was != is {
             let verb = if is { "lacks" } else { "no longer lacks" };
             let message = format!("instance {name} {verb} {lack}");
-            draft.event(EventKind::InstanceStrained, super::instances::subject(name), message);
+            draft.event(EventKind::InstanceStrained, super::instances::subject(&old.spec.project, name), message);
         }
     }
 }

@@ -1,11 +1,14 @@
 //! A quarter of a second has passed: who is silent, what got hot, who can be placed now.
 
+use std::collections::BTreeMap;
 use std::sync::Arc;
 use std::time::Duration;
 
-use roost_types::{EventKind, Name, NodeId, NodeStatus, Severity, ThermalState};
+use roost_thermal::{Around, NodeHeat, Rise};
+use roost_types::{EventKind, MilliCelsius, Name, NodeId, NodeStatus, Severity, ThermalState};
 
 use crate::brake::many_at_once;
+use crate::cluster::Cluster;
 use crate::decide::nodes::subject;
 use crate::draft::Draft;
 use crate::row::NodeRow;
@@ -18,9 +21,7 @@ pub fn tick(draft: &mut Draft) {
     let nodes: Vec<Arc<NodeRow>> = draft.cluster.nodes.values().cloned().collect();
     silence(draft, &nodes);
     zones(draft);
-    for node in &nodes {
-        heat(draft, node);
-    }
+    heats(draft, &nodes);
     drain::step(draft);
     reconcile::pending(draft);
 }
@@ -100,18 +101,64 @@ pub fn zones(draft: &mut Draft) {
     }
 }
 
-fn heat(draft: &mut Draft, node: &NodeRow) {
+/// Steps every node's heat, each compared with its neighbours as they were at the last step.
+fn heats(draft: &mut Draft, nodes: &[Arc<NodeRow>]) {
+    let mut rises: BTreeMap<Name, Vec<(NodeId, Rise)>> = BTreeMap::new();
+    let zone_of = |cluster: &Cluster, node: &NodeRow| cluster.zone_of(node).map(|zone| zone.name.clone());
+    let zones: Vec<Option<Name>> = nodes.iter().map(|node| zone_of(&draft.cluster, node)).collect();
+    for (node, zone) in nodes.iter().zip(&zones) {
+        let rise = draft.cluster.live.get(&node.id).and_then(|live| live.heat.rise());
+        if let (Some(zone), Some(rise)) = (zone, rise) {
+            rises.entry(zone.clone()).or_default().push((node.id, rise));
+        }
+    }
+    let inlets: Vec<(Name, MilliCelsius)> = inlets(&draft.cluster);
+    for (node, zone) in nodes.iter().zip(zones) {
+        let others = zone.as_ref().and_then(|zone| rises.get(zone)).into_iter().flatten();
+        let neighbours: Vec<Rise> = others.filter(|(id, _)| *id != node.id).map(|(_, rise)| *rise).collect();
+        let elsewhere = median(inlets.iter().filter(|(name, _)| Some(name) != zone.as_ref()));
+        let zone = zone.and_then(|name| draft.cluster.zones.get(&name).cloned());
+        heat(draft, node, &Around { zone: zone.as_deref(), neighbours: &neighbours, elsewhere });
+    }
+}
+
+/// Every zone that has an inlet temperature, the coolest first.
+fn inlets(cluster: &Cluster) -> Vec<(Name, MilliCelsius)> {
+    let zones = cluster.zones.iter().filter_map(|(name, zone)| Some((name.clone(), zone.inlet()?)));
+    let mut inlets: Vec<_> = zones.collect();
+    inlets.sort_by_key(|(_, inlet)| *inlet);
+    inlets
+}
+
+/// The middle of sorted values.
+fn median<'a>(sorted: impl Iterator<Item = &'a (Name, MilliCelsius)>) -> Option<MilliCelsius> {
+    let values: Vec<MilliCelsius> = sorted.map(|(_, inlet)| *inlet).collect();
+    values.get(values.len() / 2).copied()
+}
+
+fn heat(draft: &mut Draft, node: &NodeRow, around: &Around<'_>) {
     let config = Arc::clone(&draft.cluster.config);
-    let zone: Option<Name> = draft.cluster.zone_of(node).map(|zone| zone.name.clone());
-    let zone = zone.and_then(|name| draft.cluster.zones.get(&name).cloned());
     let now = draft.now;
-    let change =
-        draft.edit_live(node.id, |live| live.heat.step(now, &config.thermal, node.limits.as_ref(), zone.as_deref()));
+    let (change, cooler) = draft.edit_live(node.id, |live| {
+        let before = live.heat.predicted();
+        let change = live.heat.step(now, &config.thermal, node.limits.as_ref(), around);
+        (change, has_cooled(before, &live.heat))
+    });
+    if cooler {
+        draft.make_room();
+    }
     let Some(change) = change else { return };
     let message = format!("node {} is {}: {}", node.name, change.to, change.reason);
     draft.event(EventKind::NodeThermalChanged, subject(&node.name), &message);
     alert(draft, &format!("heat/{}", node.name), &subject(&node.name), change.to, &message);
     draft.make_room();
+}
+
+/// A warm board's prediction has fallen below another two degrees: it may be able to take what waits.
+fn has_cooled(before: Option<MilliCelsius>, heat: &NodeHeat) -> bool {
+    let step = |at: MilliCelsius| at.0 / 2000;
+    let was_warm = before.zip(heat.limits()).is_some_and(|(before, limits)| before >= limits.warm);
+    was_warm && heat.predicted().zip(before).is_some_and(|(now, before)| step(now) < step(before))
 }
 
 /// Fires from hot on, resolves from warm down; `unknown` changes nothing: it may well still be hot.

@@ -22,13 +22,14 @@ use roost_types::{
 const TICK_MS: i64 = 250;
 
 /// A board whose agent does at once what it is told, unless `held`.
-#[derive(Default)]
 pub struct Board {
     pub seq: u64,
     pub powered: bool,
     pub running: BTreeMap<AllocationId, AllocationReport>,
     /// Its agent does not act on what it is told.
     pub held: bool,
+    /// What its SoC's sensor says.
+    pub soc: MilliCelsius,
     /// It can make and restore no snapshot, for want of room.
     pub full: bool,
     /// Restores it has done: a number that comes twice would put files back that were written since.
@@ -57,6 +58,20 @@ impl Board {
             self.restored.push(wish.number);
         }
         Some(RestoreReport { number: wish.number, error })
+    }
+}
+
+impl Default for Board {
+    fn default() -> Self {
+        Self {
+            seq: 0,
+            powered: false,
+            running: BTreeMap::new(),
+            held: false,
+            soc: MilliCelsius::whole(45),
+            full: false,
+            restored: Vec::new(),
+        }
     }
 }
 
@@ -97,9 +112,14 @@ pub fn config() -> Config {
 impl World {
     /// Six boards on three shelves, all ready, an image there.
     pub fn new(seed: u64) -> Self {
+        Self::with(config(), seed)
+    }
+
+    /// The same with other settings.
+    pub fn with(config: Config, seed: u64) -> Self {
         let now = Timestamp(1_800_000_000_000);
-        let mut world =
-            Self { cluster: Cluster::new(config()), now, boards: BTreeMap::new(), inlets: [24; 3], seed, agent: 0 };
+        let cluster = Cluster::new(config);
+        let mut world = Self { cluster, now, boards: BTreeMap::new(), inlets: [24; 3], seed, agent: 0 };
         for n in 1..=6 {
             let Reply::Node(id) = world.must(Command::RegisterNode { name: name(&format!("n{n:02}")) }) else {
                 panic!()
@@ -240,7 +260,7 @@ impl World {
         }
         board.seq += 1;
         let seq = board.seq;
-        let vitals = NodeVitals { soc: Some(MilliCelsius::whole(45)), ..NodeVitals::default() };
+        let vitals = NodeVitals { soc: Some(board.soc), ..NodeVitals::default() };
         let request = SyncRequest {
             boot_id: self.agent_id(id),
             agent_id: self.agent_id(id),

@@ -60,6 +60,7 @@ impl Rack {
             capacity: Amounts { cpu_millis: 8000, memory_bytes: MemoryBytes::mib(928) },
             allocated: Amounts { cpu_millis: 500, memory_bytes: MemoryBytes::mib(condition.used_mib) },
             missing_limit: None,
+            lan: false,
             ports: vec!["8080:80".parse().unwrap()],
             free_addresses: 200,
             has_image: condition.has_image,
@@ -75,7 +76,9 @@ impl Rack {
             constraints: &self.constraints,
             only: None,
             not: None,
+            headroom: MilliCelsius(0),
             publish: &[],
+            lan: false,
         }
     }
 }

@@ -1,6 +1,7 @@
 //! `cargo xtask bench`: figures, each beside a peer in the same run. It reports and never fails for being slow.
 
 mod bed;
+mod heat;
 mod serve;
 mod start;
 mod stats;
@@ -8,7 +9,7 @@ mod stats;
 use std::process::Command;
 
 use anyhow::{Result, ensure};
-use clap::Args;
+use clap::{Args, Subcommand};
 
 use crate::apt::{self, Need};
 use crate::repo;
@@ -24,16 +25,33 @@ const NEEDS: &[Need] = &[
     Need { package: "gcc", probe: "cc" },
 ];
 
-/// What to do with the figures.
+/// What to measure, and what to do with the figures.
 #[derive(Args)]
+#[command(args_conflicts_with_subcommands = true)]
 pub struct Options {
+    #[command(subcommand)]
+    what: Option<What>,
     /// Write the table to docs/reference/bench.md
     #[arg(long)]
     write: bool,
 }
 
+#[derive(Subcommand)]
+enum What {
+    /// Compare Roost with other policies under heat, on a simulated rack
+    Heat(heat::Options),
+}
+
 /// Measures and prints.
 pub fn run(options: &Options) -> Result<bool> {
+    match &options.what {
+        Some(What::Heat(options)) => heat::run(options).map(|()| true),
+        None => speed(options),
+    }
+}
+
+/// Starts, serving and memory, with real containers.
+fn speed(options: &Options) -> Result<bool> {
     ensure!(nix::unistd::geteuid().is_root(), "the measurements make real containers and need root");
     apt::ensure(NEEDS)?;
     let packages = ["-p", "roost", "-p", "roost-controller", "-p", "roost-agent"];
@@ -59,14 +77,21 @@ pub fn run(options: &Options) -> Result<bool> {
     Ok(true)
 }
 
+/// What a program prints, without white space around it.
+fn out(program: &str, arguments: &[&str]) -> Result<String> {
+    let output = Command::new(program).args(arguments).output()?;
+    Ok(String::from_utf8_lossy(&output.stdout).trim().to_owned())
+}
+
+/// The date in UTC.
+fn today() -> Result<String> {
+    out("date", &["-u", "+%Y-%m-%d"])
+}
+
 /// When and on what.
 fn machine() -> Result<String> {
-    let out = |program: &str, arguments: &[&str]| -> Result<String> {
-        let output = Command::new(program).args(arguments).output()?;
-        Ok(String::from_utf8_lossy(&output.stdout).trim().to_owned())
-    };
     let cgroups = if std::path::Path::new("/sys/fs/cgroup/cgroup.controllers").exists() { "v2" } else { "v1 hybrid" };
-    let (date, kernel) = (out("date", &["-u", "+%Y-%m-%d"])?, out("uname", &["-rm"])?);
+    let (date, kernel) = (today()?, out("uname", &["-rm"])?);
     let version = out("crun", &["--version"])?;
     let crun = version.lines().next().unwrap_or("crun");
     let load = std::fs::read_to_string("/proc/loadavg")?;

@@ -155,7 +155,7 @@ fn with_the_image_here_the_start_is_in_the_first_plan() {
     bench.settle();
     bench.want(vec![spec(1, RestartPolicy::OnFailure)]);
     let kinds: Vec<_> = bench.plan().iter().map(|a| kind(&a.work)).collect();
-    assert_eq!(kinds, ["start", "firewall"]);
+    assert_eq!(kinds, ["firewall", "start"]);
 }
 
 #[test]
@@ -169,9 +169,11 @@ fn running_is_said_only_when_the_published_port_is_in_force() {
     assert_eq!(bench.state().0, AllocationState::Starting);
     bench.answer(op_of(&actions, "firewall"), Outcome::Failed("nft is not installed".to_owned()));
     assert_eq!(bench.state(), (AllocationState::Starting, "nft is not installed".to_owned()));
+    let told = |bench: &Bench| bench.machine.everything().reports[0].started_at;
+    assert_eq!(told(&bench), None, "a start is told with the state that it leads to");
     bench.now += 1_000;
     assert_eq!(bench.settle(), ["firewall"]);
-    assert_eq!(bench.state().0, AllocationState::Running);
+    assert_eq!((bench.state().0, told(&bench)), (AllocationState::Running, Some(Timestamp(1_000))));
 }
 
 #[test]
@@ -287,6 +289,9 @@ fn running_containers_are_adopted_and_those_that_lost_power_start_again() {
         let mut bench = Bench::holding_the_image();
         bench.want(vec![spec(1, RestartPolicy::Never)]);
         bench.see(Observation::Listed(vec![Seen { id: id(1), state, snapshots: vec![] }]));
+        // What an earlier agent let through runs on, and is never told to be starting.
+        let told = bench.machine.everything().reports[0].state;
+        assert_eq!(told == AllocationState::Running, !starts);
         assert_eq!(bench.settle().contains(&"start"), starts);
         assert_eq!(bench.state().0, AllocationState::Running);
     }

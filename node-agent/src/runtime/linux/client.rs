@@ -7,6 +7,7 @@ use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
 use roost_allocation::Counters;
+use roost_types::instance::Network;
 use roost_types::size::Resources;
 use roost_types::stream::Resize;
 use roost_types::sync::NodeNetwork;
@@ -111,7 +112,15 @@ impl Runtime for LinuxRuntime {
     }
 
     async fn start(&self, spec: &AllocationSpec, image: &Path, network: &NodeNetwork) -> Result<Started, RuntimeError> {
-        let call = StartCall { spec: spec.clone(), image: image.to_owned(), network: network.clone() };
+        let lan = match (spec.network, &self.shared.config.lan_interface) {
+            (Network::Bridge, _) => None,
+            (Network::Lan, Some(interface)) => Some(interface.clone()),
+            (Network::Lan, None) => {
+                let why = "it wants to be on the LAN: start the agent with --lan-interface";
+                return Err(RuntimeError::Unsupported(why.to_owned()));
+            }
+        };
+        let call = StartCall { spec: spec.clone(), image: image.to_owned(), network: network.clone(), lan };
         match self.call(Call::Start(Box::new(call))).await? {
             (Reply::Started { pid, at }, _) => {
                 self.shared.inner().running.insert(spec.id, at);

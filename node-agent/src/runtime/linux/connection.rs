@@ -37,6 +37,8 @@ pub struct LinuxConfig {
     pub cgroup_parent: PathBuf,
     /// Program and first arguments of the keeper, for example `/proc/self/exe keeper`; its options are appended.
     pub keeper_command: Vec<OsString>,
+    /// Interface of the LAN for containers that are put on it.
+    pub lan_interface: Option<String>,
 }
 
 /// What the runtime and the reading task share.

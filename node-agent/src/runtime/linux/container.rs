@@ -19,7 +19,7 @@ use super::image_mounts::ImageMounts;
 use super::logs::{Bucket, Writer};
 use super::netlink::Netlink;
 use super::overlay::Stage;
-use super::plan::{self, Plan, Profile};
+use super::plan::{self, Plan, Profile, Surroundings};
 use super::state::{self, Paths, Saved};
 use super::sys::{self, Cloned};
 use super::wire::{self, Context, Failure, StartCall};
@@ -79,10 +79,11 @@ impl Container {
     /// # Errors
     /// The step that failed; everything done before is undone, the writable layer kept.
     pub fn start(call: &StartCall, before: Option<&Saved>, tools: &mut Tools) -> Result<Self, Failure> {
-        let resolver = fs::read_to_string("/etc/resolv.conf").unwrap_or_default();
+        let resolver = fs::read_to_string(crate::resolv_conf::PATH).unwrap_or_default();
         let directory = tools.paths.instance(call.spec.id);
         let first_boot = first_boot::load(&call.spec, &directory, before.is_some())?;
-        let plan = plan::plan(&call.spec, &call.network, &plan::name_servers(&resolver), first_boot.as_ref());
+        let surroundings = Surroundings { name_servers: &plan::name_servers(&resolver), lan: call.lan.as_deref() };
+        let plan = plan::plan(&call.spec, &call.network, &surroundings, first_boot.as_ref());
         let started = Self::try_start(call, &plan, tools);
         if started.is_err() {
             clean_up(call.spec.id, tools);

@@ -6,7 +6,9 @@ use std::path::Path;
 use roost_types::node::{CgroupMode, Feature};
 
 use super::cgroup::{self, Cgroups};
+use super::netlink::Netlink;
 use super::quota;
+use super::wire::Context;
 
 /// Which cgroup hierarchies carry the limits.
 #[must_use]
@@ -70,6 +72,19 @@ pub fn probe(state: &Path) -> Vec<Feature> {
         ),
         feature("ksm", Path::new("/sys/kernel/mm/ksm/run").exists(), "use a kernel with CONFIG_KSM to share memory"),
     ]
+}
+
+/// Whether instances can be put on the LAN of this interface, if one is named.
+#[must_use]
+pub fn lan_feature(interface: Option<&str>) -> Feature {
+    let advice = match interface {
+        None => Some("start the agent with --lan-interface to put instances on the board's LAN".to_owned()),
+        Some(name) if Netlink::open().and_then(|netlink| netlink.index_of(name).step(|| "find it")).is_err() => {
+            Some(format!("there is no interface {name}: name another with --lan-interface"))
+        }
+        Some(_) => None,
+    };
+    feature("lan", advice.is_none(), &advice.unwrap_or_default())
 }
 
 fn feature(name: &str, supported: bool, advice: &str) -> Feature {

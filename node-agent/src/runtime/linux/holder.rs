@@ -155,6 +155,7 @@ fn become_holder(listener: &OwnedFd, board: &OwnedFd) -> ! {
     }
     sys::close_all_from(3);
     let _ = rustix::thread::set_name(c"roost-consoles");
+    sys::return_free_memory();
     let done = std::panic::catch_unwind(|| serve(std::io::stdin().as_fd()));
     sys::exit_now(i32::from(!matches!(done, Ok(Ok(())))))
 }

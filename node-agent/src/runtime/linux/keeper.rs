@@ -18,6 +18,7 @@ use std::time::Duration;
 
 use roost_types::AllocationId;
 use roost_types::size::Resources;
+use roost_types::sync::NodeNetwork;
 use rustix::event::{PollFd, PollFlags, Timespec, poll};
 use rustix::io::Errno;
 use rustix::net::SocketFlags;
@@ -296,7 +297,7 @@ impl Keeper {
                 Ok(Reply::Hello { version: wire::VERSION, minor: wire::MINOR, pid: std::process::id() })
             }
             Call::List => Ok(Reply::List(self.list())),
-            Call::EnsureNetwork(network) => self.tools.netlink.ensure_network(&network).map(|()| Reply::Done),
+            Call::EnsureNetwork(network) => self.ensure_network(&network).map(|()| Reply::Done),
             Call::Start(call) => self.start(&call),
             Call::Limit { id, resources } => self.limit(id, &resources).map(|()| Reply::Done),
             Call::Stop { id, grace_ms } => {
@@ -321,6 +322,16 @@ impl Keeper {
             Call::Stats { id } => self.stats(id),
         };
         self.reply(connection, seq, result, &[]);
+    }
+
+    /// A bridge that was made anew has none of its ports.
+    fn ensure_network(&mut self, network: &NodeNetwork) -> Result<(), Failure> {
+        self.tools.netlink.ensure_network(network)?;
+        let running = self.containers.iter().filter(|(_, container)| container.running.is_some());
+        for (id, _) in running {
+            self.tools.netlink.attach(&super::plan::veth_name(*id))?;
+        }
+        Ok(())
     }
 
     fn list(&self) -> Vec<ContainerStatus> {

@@ -7,12 +7,13 @@
 //! client ── wire ──▶ keeper ─ plan (pure: what it shall be)
 //!                      ├─ image_mounts, overlay, userns   its root: one shared image under a layer of its own
 //!                      ├─ cgroup                          its limits
-//!                      ├─ netlink                         its cable
+//!                      ├─ netlink, bridge                 its cable, the node's network
 //!                      └─ clone3 ─▶ child ─ mounts, caps, seccomp ─▶ init (app) or the image's own init (system)
 //! ```
 //! Everything that must survive is in `STATE/instances/<allocation id>` (`state`, `logs`); everything that must not is in
 //! the run directory or belongs to a process.
 
+mod bridge;
 mod caps;
 mod cgroup;
 mod child;
@@ -47,7 +48,7 @@ mod wire;
 
 pub use client::LinuxRuntime;
 pub use connection::LinuxConfig;
-pub use features::{cgroup_mode, probe};
+pub use features::{cgroup_mode, lan_feature, probe};
 pub use netlink::BRIDGE;
-pub use plan::veth_name;
+pub use plan::{mac, veth_name};
 pub use startup::main as keeper_main;

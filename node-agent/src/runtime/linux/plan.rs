@@ -3,12 +3,14 @@
 //! A [`Plan`] holds every decision about a container's inside; [`super::child`] carries it out and decides nothing.
 
 use std::collections::BTreeMap;
-use std::net::Ipv4Addr;
+use std::net::{IpAddr, Ipv4Addr};
 
 use roost_types::sync::NodeNetwork;
 use roost_types::{AllocationSpec, FirstBoot};
 
 use super::first_boot::Planned;
+
+use crate::resolv_conf;
 
 /// How much a container may do inside.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
@@ -77,38 +79,71 @@ pub struct Plan {
     pub files: Vec<WrittenFile>,
     /// What is written before the first start only.
     pub first_boot: Option<Planned>,
-    /// Name of the host's end of its network cable.
-    pub veth: String,
-    /// Its address.
-    pub address: Ipv4Addr,
-    /// Prefix length of the node's network.
-    pub prefix_len: u8,
-    /// The bridge's address.
-    pub gateway: Ipv4Addr,
+    /// Where its network cable leads.
+    pub cable: Cable,
     /// Hardware address.
     pub mac: [u8; 6],
 }
 
-/// Plans a container. `name_servers` are those of the board; `first_boot` is given before the first start only.
+/// Where a container's network cable leads.
+#[derive(Clone, PartialEq, Eq, Debug)]
+pub enum Cable {
+    /// To the node's bridge of instances.
+    Bridge {
+        /// Name of the host's end.
+        veth: String,
+        /// Its address.
+        address: Ipv4Addr,
+        /// Prefix length of the node's network.
+        prefix_len: u8,
+        /// The bridge's address.
+        gateway: Ipv4Addr,
+    },
+    /// To the node's LAN: what is inside finds its address there.
+    Lan {
+        /// The node's interface there.
+        interface: String,
+    },
+}
+
+/// What of the board a container is planned for.
+#[derive(Clone, Copy, Debug)]
+pub struct Surroundings<'a> {
+    /// The board's name servers.
+    pub name_servers: &'a [Ipv4Addr],
+    /// The interface of the LAN that the container is put on, if any.
+    pub lan: Option<&'a str>,
+}
+
+/// Plans a container; `first_boot` is given before the first start only.
 #[must_use]
 pub fn plan(
     spec: &AllocationSpec,
     network: &NodeNetwork,
-    name_servers: &[Ipv4Addr],
+    board: &Surroundings<'_>,
     first_boot: Option<&FirstBoot>,
 ) -> Plan {
     let host_name = spec.name.as_str().to_owned();
+    let (files, cable) = match board.lan {
+        None => (
+            files(&host_name, spec, network.gateway, board.name_servers),
+            Cable::Bridge {
+                veth: veth_name(spec.id),
+                address: spec.address,
+                prefix_len: network.prefix_len,
+                gateway: network.gateway,
+            },
+        ),
+        Some(interface) => (files_on_lan(&host_name), Cable::Lan { interface: interface.to_owned() }),
+    };
     Plan {
         profile: if spec.system { Profile::System } else { Profile::App },
         uid_base: spec.uid_base,
         command: spec.command.clone(),
         environment: environment(&spec.env, spec.system),
-        files: files(&host_name, spec.address, name_servers),
+        files,
         first_boot: first_boot.map(|content| Planned::new(spec, content)),
-        veth: veth_name(spec.id),
-        address: spec.address,
-        prefix_len: network.prefix_len,
-        gateway: network.gateway,
+        cable,
         mac: mac(spec.address),
         host_name,
     }
@@ -143,6 +178,9 @@ pub fn shutdown_signal(init_target: &str) -> i32 {
 /// Where programs are looked for when the image does not say.
 pub const DEFAULT_PATH: &str = "/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin";
 
+/// A C library reads no more.
+const MOST_NAME_SERVERS: usize = 3;
+
 fn environment(own: &BTreeMap<String, String>, system: bool) -> Vec<String> {
     let mut all: BTreeMap<&str, &str> = BTreeMap::from([("PATH", DEFAULT_PATH), ("HOME", "/root"), ("TERM", "xterm")]);
     if system {
@@ -153,29 +191,42 @@ fn environment(own: &BTreeMap<String, String>, system: bool) -> Vec<String> {
     all.into_iter().map(|(name, value)| format!("{name}={value}")).collect()
 }
 
-fn files(host_name: &str, address: Ipv4Addr, name_servers: &[Ipv4Addr]) -> Vec<WrittenFile> {
-    let hosts = format!(
-        "127.0.0.1\tlocalhost\n{address}\t{host_name}\n\
-         ::1\tlocalhost ip6-localhost ip6-loopback\nff02::1\tip6-allnodes\nff02::2\tip6-allrouters\n"
-    );
-    let resolver = name_servers.iter().fold(String::new(), |text, server| format!("{text}nameserver {server}\n"));
+/// The bridge answers names; the board's own name servers are for the moments in which it does not.
+fn files(host_name: &str, spec: &AllocationSpec, gateway: Ipv4Addr, name_servers: &[Ipv4Addr]) -> Vec<WrittenFile> {
+    let (address, project) = (spec.address, &spec.project);
+    let servers = std::iter::once(&gateway).chain(name_servers.iter().filter(|server| **server != gateway));
+    let servers = servers.take(MOST_NAME_SERVERS).map(|server| format!("nameserver {server}\n"));
+    let resolver: String = servers.chain([format!("search {project}.roost.internal\n")]).collect();
     vec![
         WrittenFile { name: "hostname", content: format!("{host_name}\n") },
-        WrittenFile { name: "hosts", content: hosts },
+        WrittenFile { name: "hosts", content: hosts(host_name, address) },
         WrittenFile { name: "resolv.conf", content: resolver },
     ]
+}
+
+/// Its address and name servers come from the LAN; its own name means itself, as Debian has it.
+fn files_on_lan(host_name: &str) -> Vec<WrittenFile> {
+    vec![
+        WrittenFile { name: "hostname", content: format!("{host_name}\n") },
+        WrittenFile { name: "hosts", content: hosts(host_name, Ipv4Addr::new(127, 0, 1, 1)) },
+    ]
+}
+
+fn hosts(host_name: &str, address: Ipv4Addr) -> String {
+    format!(
+        "127.0.0.1\tlocalhost\n{address}\t{host_name}\n\
+         ::1\tlocalhost ip6-localhost ip6-loopback\nff02::1\tip6-allnodes\nff02::2\tip6-allrouters\n"
+    )
 }
 
 /// The name servers in the text of a `resolv.conf` that a container can reach: not those on the board's loopback.
 #[must_use]
 pub fn name_servers(resolv_conf: &str) -> Vec<Ipv4Addr> {
-    resolv_conf
-        .lines()
-        .filter_map(|line| line.trim().strip_prefix("nameserver"))
-        .filter_map(|rest| rest.trim().parse::<Ipv4Addr>().ok())
-        .filter(|address| !address.is_loopback())
-        .take(3)
-        .collect()
+    let of_v4 = resolv_conf::name_servers(resolv_conf).filter_map(|address| match address {
+        IpAddr::V4(address) => Some(address),
+        IpAddr::V6(_) => None,
+    });
+    of_v4.filter(|address| !address.is_loopback()).take(MOST_NAME_SERVERS).collect()
 }
 
 #[cfg(test)]
@@ -199,6 +250,31 @@ mod tests {
     fn a_name_server_on_the_boards_loopback_is_no_use_inside() {
         let text = "# x\nnameserver 127.0.0.53\nnameserver 10.0.0.1\nnameserver fe80::1\nsearch a\n";
         assert_eq!(name_servers(text), [Ipv4Addr::new(10, 0, 0, 1)]);
+    }
+
+    #[test]
+    fn names_are_asked_of_the_bridge_first() {
+        let id = roost_types::AllocationId::mint(1, [0xAB; 10]);
+        let spec: AllocationSpec = serde_json::from_value(serde_json::json!({
+            "id": id, "instance": id, "name": "web", "project": "shop", "generation": 1, "desired": "running",
+            "epoch": 1, "image": format!("sha256:{}", "7".repeat(64)), "format": "erofs", "image_bytes": 1,
+            "command": ["x"], "system": false, "env": {},
+            "resources": {"cpu_millis": 250, "memory_bytes": 1, "disk_bytes": 1, "pids": 1},
+            "address": "10.77.1.2", "uid_base": 131_072, "publish": [], "restart": "always", "seed_from": null,
+        }))
+        .unwrap();
+        let gateway = Ipv4Addr::new(10, 77, 1, 1);
+        let network = NodeNetwork { gateway, prefix_len: 24, routes: Vec::new() };
+        let boards = [1, 2, 3].map(|last| Ipv4Addr::new(10, 0, 0, last));
+        let board = Surroundings { name_servers: &boards, lan: None };
+        let resolver = plan(&spec, &network, &board, None).files.pop().unwrap();
+        assert_eq!(
+            (resolver.name, resolver.content.as_str()),
+            (
+                "resolv.conf",
+                "nameserver 10.77.1.1\nnameserver 10.0.0.1\nnameserver 10.0.0.2\nsearch shop.roost.internal\n"
+            )
+        );
     }
 
     #[test]

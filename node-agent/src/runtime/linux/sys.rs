@@ -440,6 +440,15 @@ pub fn dup_onto(fd: impl AsFd, standard: u8) -> io::Result<()> {
     check(unsafe { libc::dup2(fd.as_fd().as_raw_fd(), i32::from(standard)) }.into())
 }
 
+/// Gives memory that was freed back to the kernel, where the C library can.
+pub fn return_free_memory() {
+    #[cfg(target_env = "gnu")]
+    // SAFETY: touches the allocator's own bookkeeping only.
+    unsafe {
+        libc::malloc_trim(0);
+    }
+}
+
 /// Ends this process at once, without running destructors or flushing buffers that belong to the process it was forked
 /// from.
 pub fn exit_now(code: i32) -> ! {

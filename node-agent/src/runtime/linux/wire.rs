@@ -141,6 +141,9 @@ pub struct StartCall {
     pub image: PathBuf,
     /// The node's network of instances.
     pub network: NodeNetwork,
+    /// The interface of the LAN that it is put on, if it wants to be on one.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub lan: Option<String>,
 }
 
 /// Keeper to agent.
