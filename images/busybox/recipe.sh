@@ -88,6 +88,7 @@ END
 # A container has no virtual consoles: one script at start, an orderly end, and no getty that would fail for want of a terminal.
 cat >etc/inittab <<'END'
 ::sysinit:/etc/init.d/rcS
+::askfirst:-/bin/sh
 ::ctrlaltdel:/sbin/poweroff
 ::shutdown:/etc/init.d/rcK
 END

@@ -13,6 +13,7 @@ mod files;
 mod layer;
 mod logs;
 mod pipe;
+mod stats;
 
 use std::path::PathBuf;
 use std::sync::Arc;
@@ -35,6 +36,8 @@ use crate::runtime::{Runtime, RuntimeError};
 
 /// How long the controller may take to accept the WebSocket.
 const ACCEPT_TIMEOUT: Duration = Duration::from_secs(10);
+/// How long the controller may take to close its side.
+const CLOSE_TIMEOUT: Duration = Duration::from_secs(2);
 /// The most data in a message: the channel byte takes one.
 pub(crate) const MAX_DATA: usize = MAX_MESSAGE - 1;
 
@@ -127,9 +130,13 @@ impl Socket {
         let json = serde_json::to_vec(end).unwrap_or_default();
         self.send(channel::END, &json).await?;
         match self.0.close(None).await {
-            Ok(()) | Err(WsError::ConnectionClosed) => Ok(()),
-            Err(error) => Err(Box::new(error).into()),
+            Ok(()) | Err(WsError::ConnectionClosed) => {}
+            Err(error) => return Err(Box::new(error).into()),
         }
+        // A connection that is closed with something unread is reset, and what was sent last may be lost with it.
+        let rest = async { while let Some(Ok(_)) = self.0.next().await {} };
+        let _ = tokio::time::timeout(CLOSE_TIMEOUT, rest).await;
+        Ok(())
     }
 }
 
@@ -153,6 +160,7 @@ async fn serve_once<R: Runtime>(streams: &Streams<R>, request: StreamRequest) ->
             console::serve(&*streams.runtime, &mut socket, id, size, scrollback).await
         }
         StreamKind::Logs { follow, tail } => logs::serve(&*streams.runtime, &mut socket, id, (follow, tail)).await,
+        StreamKind::Stats => stats::serve(&*streams.runtime, &mut socket, id).await,
         StreamKind::Files(wish) => files::serve(&*streams.runtime, &mut socket, id, &wish).await,
         StreamKind::ExportLayer { snapshot } => {
             let layer = (streams.layer_dir)(id);

@@ -13,7 +13,7 @@ pub use unpack::unpack;
 use std::io;
 
 /// The most entries of a tree.
-const MAX_ENTRIES: u64 = 1_000_000;
+pub const MAX_ENTRIES: u64 = 1_000_000;
 /// The deepest path of a tree.
 pub const MAX_DEPTH: usize = 256;
 /// Extended attributes that travel with a layer: opaque directories, as either way of mounting an overlay marks them.

@@ -3,15 +3,19 @@
 //! | file | what it shows |
 //! |---|---|
 //! | `job` | a user's day: launch, look, exec, logs, stop, start, delete |
+//! | `console` | consoles and terminals |
 //! | `exec` | commands whose users vanish, or send what nobody reads |
 //! | `files` | files in and out: `cp`, `file`, the API, hostile trees |
 //! | `inside` | what a container is to the kernel: namespaces, users, limits, files |
 //! | `lifecycle` | names, snapshots, first boots, stops, restarts |
+//! | `logs` | logs while they are written |
 //! | `surface` | the API's contract: bad input, the document, credentials |
 //! | `heat` | hot zones, drains, hysteresis |
 //! | `hub` | the serial line: unplugged, noisy |
 //! | `power` | a board's power is cut and restored |
+//! | `usage` | what instances use |
 
+mod console;
 mod exec;
 mod files;
 mod heat;
@@ -19,8 +23,10 @@ mod hub;
 mod inside;
 mod job;
 mod lifecycle;
+mod logs;
 mod power;
 mod surface;
+mod usage;
 
 use std::process::ExitCode;
 
@@ -94,6 +100,10 @@ fn main() -> ExitCode {
         ("job::exit_codes_and_logs_are_kept", |w| job::exit_codes_and_logs_are_kept(&w.rack)),
         ("job::a_move_takes_its_files", |w| job::a_move_takes_its_files(&w.rack)),
         ("job::a_drained_board_is_emptied", |w| job::a_drained_board_is_emptied(&w.rack)),
+        ("console::a_console_is_a_terminal_with_what_was_before", |w| {
+            console::a_console_is_a_terminal_with_what_was_before(&w.rack)
+        }),
+        ("console::exec_on_a_terminal_feels_like_a_shell", |w| console::exec_on_a_terminal_feels_like_a_shell(&w.rack)),
         ("exec::users_that_vanish_leave_nothing_behind", |w| exec::users_that_vanish_leave_nothing_behind(&w.rack)),
         ("files::copies_go_both_ways_as_with_docker", |w| files::copies_go_both_ways_as_with_docker(&w.rack)),
         ("files::a_hostile_tree_stays_where_it_is_put", |w| files::a_hostile_tree_stays_where_it_is_put(&w.rack)),
@@ -124,6 +134,9 @@ fn main() -> ExitCode {
         ("lifecycle::what_fails_is_started_again_after_growing_pauses", |w| {
             lifecycle::what_fails_is_started_again_after_growing_pauses(&w.rack)
         }),
+        ("logs::a_follower_sees_every_line_at_once", |w| logs::a_follower_sees_every_line_at_once(&w.rack)),
+        ("usage::what_an_instance_uses_is_counted", |w| usage::what_an_instance_uses_is_counted(&w.rack)),
+        ("usage::a_table_shows_all_that_run", |w| usage::a_table_shows_all_that_run(&w.rack)),
         ("surface::bad_input_is_named_and_changes_nothing", |w| {
             surface::bad_input_is_named_and_changes_nothing(&w.rack)
         }),

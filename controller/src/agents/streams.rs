@@ -183,30 +183,47 @@ pub async fn dial(
 pub async fn splice(user: WebSocket, agent: WebSocket) {
     let (user_out, user_in) = user.split();
     let (agent_out, agent_in) = agent.split();
+    let to_agent = async {
+        match carry(user_in, agent_out).await {
+            Ended::Source => {}
+            // What an agent that is through said last is still on its way: the other direction ends it.
+            Ended::Sink => std::future::pending().await,
+        }
+    };
     tokio::select! {
-        () = carry(user_in, agent_out) => {}
-        () = carry(agent_in, user_out) => {}
+        () = to_agent => {}
+        Ended::Source | Ended::Sink = carry(agent_in, user_out) => {}
     }
 }
 
-async fn carry(mut from: SplitStream<WebSocket>, mut to: SplitSink<WebSocket, Message>) {
-    let mut probe = tokio::time::interval(PROBE_INTERVAL);
-    loop {
+/// Which side ended a direction.
+enum Ended {
+    /// The one that sends.
+    Source,
+    /// The one that is sent to.
+    Sink,
+}
+
+async fn carry(mut from: SplitStream<WebSocket>, mut to: SplitSink<WebSocket, Message>) -> Ended {
+    let mut probe = tokio::time::interval_at(tokio::time::Instant::now() + PROBE_INTERVAL, PROBE_INTERVAL);
+    probe.set_missed_tick_behavior(tokio::time::MissedTickBehavior::Delay);
+    let ended = loop {
         let message = tokio::select! {
             message = from.next() => match message {
                 Some(Ok(Message::Binary(bytes))) => Message::Binary(bytes),
                 // A ping is answered by the library; text is no part of the protocol.
                 Some(Ok(Message::Text(_) | Message::Ping(_) | Message::Pong(_))) => continue,
-                Some(Ok(Message::Close(_)) | Err(_)) | None => break,
+                Some(Ok(Message::Close(_)) | Err(_)) | None => break Ended::Source,
             },
             _ = probe.tick() => Message::Ping(Bytes::new()),
         };
         if to.send(message).await.is_err() {
-            break;
+            break Ended::Sink;
         }
-    }
+    };
     // The other side may be gone already.
     let _ = tokio::time::timeout(Duration::from_secs(1), to.close()).await;
+    ended
 }
 
 /// What the process wrote, channels 1 and 2 as they came. An agent that failed or vanished ends it with an error, so

@@ -74,7 +74,7 @@ pub struct DeleteQuery {
 
 /// Reads a file, lists a directory, or packs either as a tar archive. `X-Roost-Type`, `X-Roost-Mode`, `X-Roost-Uid`,
 /// `X-Roost-Gid` and `X-Roost-Modified` tell what it is; `HEAD` tells only that.
-#[utoipa::path(get, path = "/v1/instances/{instance}/files", tag = "instances",
+#[utoipa::path(get, path = "/v1/instances/{instance}/files", tag = "files",
     params(("instance" = String, Path, description = "Name or id"), ReadQuery),
     responses((status = 200, description = "A file's bytes, a tar archive, or the entries of a directory",
             content((Page<FileInfo> = "application/json"), (String = "application/octet-stream"),
@@ -108,7 +108,7 @@ pub async fn read(
 }
 
 /// Writes a file in one step, makes a directory, or unpacks an archive into one.
-#[utoipa::path(put, path = "/v1/instances/{instance}/files", tag = "instances",
+#[utoipa::path(put, path = "/v1/instances/{instance}/files", tag = "files",
     params(("instance" = String, Path, description = "Name or id"), WriteQuery,
         ("Content-Length" = Option<u64>, Header, description = "Needed, except with `archive`")),
     request_body(content = String, content_type = "application/octet-stream"),
@@ -151,7 +151,7 @@ pub async fn write(
 }
 
 /// Removes a file, a link, or a directory.
-#[utoipa::path(delete, path = "/v1/instances/{instance}/files", tag = "instances",
+#[utoipa::path(delete, path = "/v1/instances/{instance}/files", tag = "files",
     params(("instance" = String, Path, description = "Name or id"), DeleteQuery),
     responses((status = 204), (status = 400, body = Problem), (status = 403, body = Problem),
         (status = 404, body = Problem), (status = 409, body = Problem), (status = 503, body = Problem)))]

@@ -26,6 +26,7 @@ pub mod router;
 mod service;
 mod session;
 mod snapshots;
+mod stats;
 mod wait;
 
 pub use openapi::document;

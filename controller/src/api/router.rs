@@ -16,7 +16,7 @@ use super::openapi::Document;
 use super::problem::no_such_method;
 use super::{
     alerts, console, dashboard, dev, events, exec, files, images, instances, logs, metrics, nodes, operations,
-    placements, rack, service, session, snapshots,
+    placements, rack, service, session, snapshots, stats,
 };
 use crate::state::App;
 
@@ -37,6 +37,7 @@ pub(super) fn for_users() -> OpenApiRouter<Arc<App>> {
         .routes(routes!(exec::exec))
         .routes(routes!(console::console))
         .routes(routes!(logs::logs))
+        .routes(routes!(stats::stats))
         .routes(routes!(files::read, files::write, files::delete))
         .routes(routes!(placements::dry_run))
         .routes(routes!(nodes::list))

@@ -96,6 +96,8 @@ pub enum StreamKind {
         /// Only the last so many lines; everything kept when absent.
         tail: Option<u32>,
     },
+    /// What a running container uses: JSON [`crate::InstanceStats`] on channel 1.
+    Stats,
     /// Files of a running container.
     Files(FileRequest),
     /// The writable layer as a tar archive, from the agent on channel 1.

@@ -20,7 +20,8 @@ use roost_types::size::Resources;
 use roost_types::stream::Resize;
 use roost_types::sync::{NodeNetwork, SyncRequest, SyncResponse};
 use roost_types::{
-    AllocationId, AllocationReport, AllocationSpec, AllocationState, ExitStatus, FileRequest, ImageDigest, Timestamp,
+    AllocationId, AllocationReport, AllocationSpec, AllocationState, ExitStatus, FileRequest, ImageDigest,
+    InstanceStats, Timestamp,
 };
 use sha2::{Digest, Sha256};
 use tokio::net::TcpListener;
@@ -31,8 +32,7 @@ use crate::clock;
 use crate::config::Config;
 use crate::controller::Controller;
 use crate::runtime::{
-    ContainerState, ContainerStats, ContainerStatus, ExecPlan, ExecSession, LogChunk, Runtime, RuntimeError,
-    RuntimeEvent, Started,
+    ContainerState, ContainerStatus, ExecPlan, ExecSession, LogChunk, Runtime, RuntimeError, RuntimeEvent, Started,
 };
 use crate::testing::{Scratch, allocation, desired, spec};
 
@@ -127,8 +127,8 @@ impl Runtime for Memory {
         Err(RuntimeError::NoContainer(id))
     }
 
-    async fn stats(&self, _: AllocationId) -> Result<ContainerStats, RuntimeError> {
-        Ok(ContainerStats::default())
+    async fn stats(&self, _: AllocationId) -> Result<InstanceStats, RuntimeError> {
+        Ok(InstanceStats::default())
     }
 
     async fn next_event(&self) -> RuntimeEvent {

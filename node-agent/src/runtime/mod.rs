@@ -14,7 +14,7 @@ use roost_allocation::Counters;
 use roost_types::size::Resources;
 use roost_types::stream::Resize;
 use roost_types::sync::NodeNetwork;
-use roost_types::{AllocationId, AllocationSpec, ExitStatus, FileRequest, Timestamp};
+use roost_types::{AllocationId, AllocationSpec, ExitStatus, FileRequest, InstanceStats, Timestamp};
 use serde::{Deserialize, Serialize};
 use tokio::sync::mpsc;
 
@@ -115,17 +115,6 @@ pub struct LogChunk {
     pub bytes: Vec<u8>,
 }
 
-/// What a container uses.
-#[derive(Clone, Copy, PartialEq, Eq, Debug, Default)]
-pub struct ContainerStats {
-    /// Processor time used, in microseconds.
-    pub cpu_usec: u64,
-    /// Memory charged to it, in bytes.
-    pub memory_bytes: u64,
-    /// Processes and threads.
-    pub pids: u32,
-}
-
 /// Why a runtime could not do something.
 #[derive(Debug, thiserror::Error)]
 pub enum RuntimeError {
@@ -223,7 +212,7 @@ pub trait Runtime: Send + Sync + 'static {
     ) -> impl Future<Output = Result<mpsc::Receiver<LogChunk>, RuntimeError>> + Send;
 
     /// What the container uses now.
-    fn stats(&self, id: AllocationId) -> impl Future<Output = Result<ContainerStats, RuntimeError>> + Send;
+    fn stats(&self, id: AllocationId) -> impl Future<Output = Result<InstanceStats, RuntimeError>> + Send;
 
     /// What a running container's groups count; none when it does not run.
     fn counters(&self, id: AllocationId) -> Option<Counters>;

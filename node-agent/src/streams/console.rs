@@ -4,7 +4,7 @@ use bytes::Bytes;
 use roost_types::AllocationId;
 use roost_types::stream::{Resize, StreamEnd, channel};
 
-use super::exec::{Feeder, PROBE_INTERVAL};
+use super::exec::{Feeder, probes};
 use super::pipe::Pipe;
 use super::{MAX_DATA, Socket, StreamError};
 use crate::runtime::{Runtime, RuntimeError};
@@ -49,7 +49,7 @@ async fn attached<R: Runtime>(
     let output = Pipe::new(line).map_err(broken)?;
     let mut buffer = vec![0; MAX_DATA.min(16 << 10)];
     let mut waiting: Option<Bytes> = None;
-    let mut probe = tokio::time::interval(PROBE_INTERVAL);
+    let mut probe = probes();
     loop {
         tokio::select! {
             biased;

@@ -50,7 +50,7 @@ pub(super) async fn converse(
     let mut hands = Hands { input, waiting: None, control, terminal };
     let (mut out, mut err) = (vec![0; MAX_DATA.min(16 << 10)], vec![0; 4 << 10]);
     let (mut out_open, mut err_open, mut status) = (true, stderr.is_some(), None);
-    let mut probe = tokio::time::interval(PROBE_INTERVAL);
+    let mut probe = probes();
     // Output is read to its end even after the process ended, but a child that outlives it may keep it open for ever.
     while status.is_none() || ((out_open || err_open) && !terminal) {
         tokio::select! {
@@ -79,9 +79,16 @@ pub(super) async fn converse(
     })
 }
 
+/// When to try the connection.
+pub(super) fn probes() -> tokio::time::Interval {
+    let mut probes = tokio::time::interval_at(tokio::time::Instant::now() + PROBE_INTERVAL, PROBE_INTERVAL);
+    probes.set_missed_tick_behavior(tokio::time::MissedTickBehavior::Delay);
+    probes
+}
+
 /// How often the connection is tried. While a process does not read its input nothing is received, so nothing else would
 /// tell that the user has gone.
-pub(super) const PROBE_INTERVAL: std::time::Duration = std::time::Duration::from_secs(2);
+const PROBE_INTERVAL: std::time::Duration = std::time::Duration::from_secs(2);
 /// How long output may be silent after the process ended.
 const LINGER: std::time::Duration = std::time::Duration::from_millis(200);
 

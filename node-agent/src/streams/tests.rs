@@ -10,7 +10,7 @@ use std::time::Duration;
 use futures_util::{SinkExt, Stream, StreamExt};
 use roost_types::stream::{Resize, StreamEnd, StreamKind, StreamRequest, channel};
 use roost_types::sync::NodeNetwork;
-use roost_types::{AllocationId, AllocationSpec, ExitStatus, FileRequest, StreamId};
+use roost_types::{AllocationId, AllocationSpec, ExitStatus, FileRequest, InstanceStats, StreamId};
 use tokio::net::{TcpListener, TcpStream};
 use tokio::sync::{mpsc, oneshot};
 use tokio_tungstenite::WebSocketStream;
@@ -21,8 +21,7 @@ use super::{Streams, serve};
 use crate::clock;
 use crate::controller::Controller;
 use crate::runtime::{
-    ContainerStats, ContainerStatus, ExecControl, ExecPlan, ExecSession, LogChunk, Runtime, RuntimeError, RuntimeEvent,
-    Started,
+    ContainerStatus, ExecControl, ExecPlan, ExecSession, LogChunk, Runtime, RuntimeError, RuntimeEvent, Started,
 };
 use crate::testing::{Scratch, allocation};
 
@@ -118,8 +117,8 @@ impl Runtime for Processes {
         Ok(receiver)
     }
 
-    async fn stats(&self, _: AllocationId) -> Result<ContainerStats, RuntimeError> {
-        Ok(ContainerStats::default())
+    async fn stats(&self, _: AllocationId) -> Result<InstanceStats, RuntimeError> {
+        Ok(InstanceStats::default())
     }
 
     async fn next_event(&self) -> RuntimeEvent {

@@ -72,7 +72,7 @@ async fn a_container_starts_runs_execs_logs_stops_and_is_deleted(rig: &Rig) {
     rig.wait_for_log(spec.id, "err").await;
     assert_eq!(rig.exec(spec.id, &["hostname"]).await, (format!("{}\n", spec.name), 0));
     let stats = rig.runtime.stats(spec.id).await.expect("stats");
-    assert!(stats.pids == 2 && stats.memory_bytes > 0, "init and sleep: {stats:?}");
+    assert!(stats.pids == 2 && stats.memory.usage_bytes > 0, "init and sleep: {stats:?}");
     rig.runtime.stop(spec.id, Duration::from_secs(5)).await.expect("stop");
     assert!(!Path::new(&format!("/proc/{pid}")).exists());
     assert!(!rig.has_veth(spec.id));

@@ -17,6 +17,7 @@ mod node;
 mod operation;
 mod rack;
 mod snapshot;
+mod stats;
 mod stream;
 mod terminal;
 mod why;
@@ -73,6 +74,7 @@ pub fn run(cli: Cli) -> Result<ExitCode, CliError> {
             Command::Cp(args) => copy::copy(&client()?, style, args).await,
             Command::File(command) => file::run(&client()?, style, command).await,
             Command::Logs { instance, follow, tail } => logs::logs(&client()?, &instance, follow, tail).await,
+            Command::Stats { instances, watch } => stats::stats(&client()?, style, &instances, watch).await,
             Command::Why { instance } => why::why(&client()?, style, &instance).await,
             Command::Rack { watch } => rack::rack(&client()?, style, watch).await,
             Command::Node(command) => node::run(&client()?, style, command).await,

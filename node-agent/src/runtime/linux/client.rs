@@ -11,23 +11,26 @@ use roost_types::instance::Network;
 use roost_types::size::Resources;
 use roost_types::stream::Resize;
 use roost_types::sync::NodeNetwork;
-use roost_types::{AllocationId, AllocationSpec, ExitStatus, FileRequest};
+use roost_types::{AllocationId, AllocationSpec, ExitStatus, FileRequest, InstanceStats};
 use tokio::sync::{mpsc, oneshot};
 
 use super::cgroup::Cgroups;
 use super::connection::{LinuxConfig, Shared, call_connected, ensure_connected, step, unexpected};
-use super::logs::Reader;
+use super::logs::{Reader, merge};
 use super::state::Paths;
+use super::usage;
 use super::wire::{self, Call, Reply, StartCall};
 use crate::runtime::{
-    ContainerStats, ContainerStatus, ExecControl, ExecPlan, ExecSession, LogChunk, Runtime, RuntimeError, RuntimeEvent,
-    Started,
+    ContainerStatus, ExecControl, ExecPlan, ExecSession, LogChunk, Runtime, RuntimeError, RuntimeEvent, Started,
 };
 
 /// How long the processes of a container may take until they are paused: one that waits for a disk takes its time.
 const FREEZE_TIMEOUT: Duration = Duration::from_secs(10);
 /// How often a follower looks for new output.
 const FOLLOW_INTERVAL: Duration = Duration::from_millis(100);
+
+/// Lines are handed on in pieces of so many bytes.
+const PIECE: usize = 32 * 1024;
 
 /// Real containers on this machine.
 pub struct LinuxRuntime {
@@ -184,7 +187,7 @@ impl Runtime for LinuxRuntime {
         }
         let (kept, reader) =
             Reader::open(&directory, tail).map_err(|error| step(format!("read the log of {id}"), error))?;
-        let (sender, receiver) = mpsc::channel(64);
+        let (sender, receiver) = mpsc::channel(4);
         tokio::spawn(send_log(sender, kept, follow.then_some(reader)));
         Ok(receiver)
     }
@@ -193,11 +196,13 @@ impl Runtime for LinuxRuntime {
         self.call_done(Call::Limit { id, resources: *resources }).await
     }
 
-    async fn stats(&self, id: AllocationId) -> Result<ContainerStats, RuntimeError> {
-        match self.call(Call::Stats { id }).await? {
-            (Reply::Stats { cpu_usec, memory_bytes, pids }, _) => Ok(ContainerStats { cpu_usec, memory_bytes, pids }),
-            (other, _) => Err(unexpected(&other)),
-        }
+    async fn stats(&self, id: AllocationId) -> Result<InstanceStats, RuntimeError> {
+        // The keeper knows whether it runs.
+        let (reply, _) = self.call(Call::Stats { id }).await?;
+        let Reply::Stats { .. } = reply else { return Err(unexpected(&reply)) };
+        let parent = self.shared.config.cgroup_parent.clone();
+        let read = tokio::task::spawn_blocking(move || usage::read(&parent, id));
+        Ok(read.await.map_err(|error| step("read what the container uses", io::Error::other(error)))??)
     }
 
     fn counters(&self, id: AllocationId) -> Option<Counters> {
@@ -277,7 +282,7 @@ async fn control_exec(shared: Arc<Shared>, exec: u64, mut commands: mpsc::Receiv
 }
 
 async fn send_log(sender: mpsc::Sender<LogChunk>, kept: Vec<LogChunk>, follow: Option<Reader>) {
-    for chunk in kept {
+    for chunk in merge(kept, PIECE) {
         if sender.send(chunk).await.is_err() {
             return;
         }
@@ -286,7 +291,7 @@ async fn send_log(sender: mpsc::Sender<LogChunk>, kept: Vec<LogChunk>, follow: O
     loop {
         match reader.more() {
             Ok(Some(chunks)) => {
-                for chunk in chunks {
+                for chunk in merge(chunks, PIECE) {
                     if sender.send(chunk).await.is_err() {
                         return;
                     }

@@ -286,7 +286,9 @@ impl Container {
         if let Some(console) = &mut running.console {
             let got = console.read(buffer);
             copied += got as u64;
-            if let Err(error) = self.log.write(false, &for_log(&buffer[..got])) {
+            if got > 0
+                && let Err(error) = self.log.write(false, &for_log(&buffer[..got]))
+            {
                 child::note(&format!("write the log of {}: {error}", self.saved.id));
             }
         }

@@ -18,6 +18,9 @@ pub const BYTES_PER_SECOND: u64 = 256 * 1024;
 /// What it may log at once after having been quiet.
 pub const BURST: u64 = 1 << 20;
 
+/// What a follower is told who was too slow.
+const OVERWRITTEN: &[u8] = b"[lines were overwritten before they could be read]\n";
+
 const CURRENT: &str = "current";
 const PREVIOUS: &str = "previous";
 
@@ -153,6 +156,21 @@ fn tail(mut chunks: Vec<LogChunk>, lines: usize) -> Vec<LogChunk> {
     chunks
 }
 
+/// Lines of one stream that follow each other, as few chunks of at most `most` bytes (or one line) each.
+#[must_use]
+pub fn merge(chunks: Vec<LogChunk>, most: usize) -> Vec<LogChunk> {
+    let mut merged: Vec<LogChunk> = Vec::new();
+    for chunk in chunks {
+        match merged.last_mut() {
+            Some(last) if last.stderr == chunk.stderr && last.bytes.len() + chunk.bytes.len() <= most => {
+                last.bytes.extend_from_slice(&chunk.bytes);
+            }
+            Some(_) | None => merged.push(chunk),
+        }
+    }
+    merged
+}
+
 /// Bytes of a limited rate: a bucket that fills with time.
 #[derive(Debug)]
 pub struct Bucket {
@@ -216,6 +234,12 @@ impl Reader {
         let mut bytes = self.read_new()?;
         if fs::metadata(self.directory.join(CURRENT)).is_ok_and(|meta| meta.ino() != self.inode) {
             bytes.extend(self.read_new()?);
+            // A reader that was slower than the ring finds the next file but one: what was between is gone.
+            let previous = self.directory.join(PREVIOUS);
+            if fs::metadata(&previous).is_ok_and(|meta| meta.ino() != self.inode) {
+                bytes.extend(records(true, OVERWRITTEN));
+                bytes.extend(fs::read(&previous)?);
+            }
             self.reopen()?;
             bytes.extend(self.read_new()?);
         }
@@ -268,6 +292,15 @@ mod tests {
     }
 
     #[test]
+    fn lines_of_one_stream_travel_together() {
+        let bytes = [records(false, b"a\nb\n"), records(true, b"e\n"), records(false, b"cccc\ndd\n")].concat();
+        let merged = merge(parse(&bytes), 6);
+        let texts: Vec<_> = merged.iter().map(|chunk| (chunk.stderr, text(std::slice::from_ref(chunk)))).collect();
+        let expected = [(false, "a\nb\n"), (true, "e\n"), (false, "cccc\n"), (false, "dd\n")];
+        assert_eq!(texts, expected.map(|(stderr, text)| (stderr, text.to_owned())));
+    }
+
+    #[test]
     fn tail_counts_lines_not_pieces() {
         let bytes = [records(false, b"a\nb\nc"), records(false, b"c\nd\n")].concat();
         assert_eq!(text(&tail(parse(&bytes), 2)), "cc\nd\n");
@@ -287,6 +320,30 @@ mod tests {
         assert_eq!(bucket.available(0), 0);
         assert_eq!(bucket.available(1000), BYTES_PER_SECOND);
         assert_eq!(bucket.available(1_000_000), BURST);
+    }
+
+    #[test]
+    fn a_follower_misses_nothing_in_one_turn_of_the_ring_and_is_told_after_two() {
+        let scratch = crate::testing::Scratch::new("logs-follow");
+        let mut writer = Writer::new(scratch.path().to_owned());
+        let (_, mut reader) = Reader::open(scratch.path(), None).unwrap();
+        let mut number = 0;
+        let mut write = |bytes: usize| {
+            let before = number;
+            for _ in 0..bytes / 1024 {
+                writer.write(false, format!("{number:01023}\n").as_bytes()).unwrap();
+                number += 1;
+            }
+            before..number
+        };
+        for _ in 0..6 {
+            let expected: String = write(600 << 10).map(|n| format!("{n:01023}\n")).collect();
+            assert!(text(&reader.more().unwrap().unwrap()) == expected);
+        }
+        let last = write(5 << 20).end - 1;
+        let seen = text(&reader.more().unwrap().unwrap());
+        assert!(seen.contains("overwritten") && seen.ends_with(&format!("{last:01023}\n")));
+        assert!(text(&reader.more().unwrap().unwrap()).is_empty());
     }
 
     #[test]

@@ -8,6 +8,7 @@
 //! four times `cpu_millis` is its *cap* when the board is idle, so that a nano (250) may use one whole idle core.
 
 mod devices;
+mod stats;
 pub mod v1;
 pub mod v2;
 

@@ -94,7 +94,8 @@ impl Hierarchies {
         point.join(&self.parent).join("instances").join(id)
     }
 
-    fn file(&self, controller: &str, id: &str, name: &str) -> PathBuf {
+    /// A file of the container's group in a controller's hierarchy; an empty path where there is none.
+    pub(super) fn file(&self, controller: &str, id: &str, name: &str) -> PathBuf {
         self.controllers.get(controller).map_or_else(PathBuf::new, |point| self.below(point, id).join(name))
     }
 
