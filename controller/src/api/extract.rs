@@ -134,7 +134,8 @@ pub fn is_json(headers: &HeaderMap) -> bool {
     essence == "application/json" || (essence.starts_with("application/") && essence.ends_with("+json"))
 }
 
-fn too_large(limit: usize) -> ApiError {
+/// The body is over its limit.
+pub fn too_large(limit: usize) -> ApiError {
     ApiError::new(Code::BodyTooLarge, format!("the body may have at most {limit} bytes"))
 }
 
