@@ -39,7 +39,7 @@ fn table() -> Vec<Refused> {
         refused(json!({"image": "busybox", "publish": ["0:80"]}), 400, "invalid_field", Some("publish[0]")),
         refused(json!({"image": "no-such-image"}), 404, "unknown_image", Some("image")),
         refused(json!({"image": "busybox", "name": "taken"}), 409, "name_taken", Some("name")),
-        refused(json!({"image": "busybox", "env": {"A": "x".repeat(70_000)}}), 413, "body_too_large", None),
+        refused(json!({"image": "busybox", "env": {"A": "x".repeat(1_000_000)}}), 413, "body_too_large", None),
         refused(
             json!({"image": "busybox", "cpu_millis": 100, "memory_bytes": 1_u64 << 40}),
             422,

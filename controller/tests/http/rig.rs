@@ -201,6 +201,7 @@ pub struct Agent<'c> {
     seq: u64,
     /// The generation it says it has.
     pub applied: u64,
+    names: u64,
     /// Which start of the agent.
     pub agent_id: String,
 }
@@ -209,7 +210,7 @@ impl<'c> Agent<'c> {
     /// An agent that has said hello: its node is ready.
     pub async fn join(controller: &'c Controller, name: &str) -> Self {
         let agent_id = format!("agent-{name}");
-        let mut agent = Self { controller, name: name.to_owned(), seq: 0, applied: 0, agent_id };
+        let mut agent = Self { controller, name: name.to_owned(), seq: 0, applied: 0, names: 0, agent_id };
         let facts = json!({
             "arch": arch(), "cpu_millis": 2000, "memory_bytes": 1_u64 << 30, "disk_bytes": 8_u64 << 30, "kernel": "6.18",
             "agent_version": "test", "address": "10.99.0.1", "cgroup": "v1", "features": [], "images": []
@@ -225,13 +226,15 @@ impl<'c> Agent<'c> {
         self.seq += 1;
         let mut body = json!({
             "boot_id": format!("boot-{}", self.name), "agent_id": self.agent_id, "seq": self.seq, "wait_ms": 0,
-            "applied_generation": self.applied, "full": false, "facts": null, "vitals": null, "allocations": [], "gone": []
+            "applied_generation": self.applied, "names_generation": self.names, "full": false, "facts": null, "vitals": null, "allocations": [], "gone": []
         });
         for (name, value) in fields.as_object().unwrap() {
             body[name] = value.clone();
         }
         let request = self.controller.anonymous(Method::POST, "/agent/v1/sync").bearer_auth(secret(&self.name));
-        parts(request.json(&body).send().await.unwrap()).await
+        let answer = parts(request.json(&body).send().await.unwrap()).await;
+        self.names = answer.1["names"]["generation"].as_u64().unwrap_or(self.names);
+        answer
     }
 
     /// Waits for a desired set that `wanted` likes, and takes it.
