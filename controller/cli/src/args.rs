@@ -50,7 +50,7 @@ impl Cli {
 pub enum Command {
     /// Launch an instance.
     #[command(visible_alias = "run")]
-    Launch(LaunchArgs),
+    Launch(Box<LaunchArgs>),
     /// List instances.
     #[command(visible_aliases = ["ls", "ps"])]
     List {

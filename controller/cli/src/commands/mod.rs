@@ -48,7 +48,7 @@ pub fn run(cli: Cli) -> Result<ExitCode, CliError> {
     let client = || Client::new(context::load(named.as_deref())?);
     runtime.block_on(async {
         match cli.command {
-            Command::Launch(args) => launch::launch(&client()?, style, args).await,
+            Command::Launch(args) => launch::launch(&client()?, style, *args).await,
             Command::List { filter, project } => {
                 instance::list(&client()?, style, filter.as_deref(), project.as_deref()).await
             }
