@@ -6,6 +6,7 @@ use std::path::PathBuf;
 use std::process::ExitCode;
 
 use clap::{Args, Parser, Subcommand};
+use ipnet::IpNet;
 use nix::sys::signal::Signal;
 
 use crate::run::{self, Settings};
@@ -26,6 +27,9 @@ enum Verb {
     Run(RunArguments),
     /// Print the OpenAPI document.
     Openapi,
+    /// Convert an archive in a sandbox; the controller starts this by itself.
+    #[command(hide = true)]
+    Unpack,
 }
 
 #[derive(Args)]
@@ -57,13 +61,22 @@ struct RunArguments {
     /// Thermal dwell times, and the pause between two moves of an instance, are divided by this.
     #[arg(long, env = "ROOST_CONTROLLER_TIME_SCALE", value_name = "N", default_value_t = 1, value_parser = clap::value_parser!(u32).range(1..=1000))]
     time_scale: u32,
+    /// Private networks that images may be fetched from, by http too: a registry of your own, for example.
+    #[arg(long, env = "ROOST_CONTROLLER_ALLOW_IMAGE_SOURCES", value_name = "CIDR", value_delimiter = ',')]
+    allow_image_sources: Vec<IpNet>,
     /// Stop when the process that started this one ends.
     #[arg(long)]
     die_with_parent: bool,
 }
 
-/// Runs the program with these arguments (the first is the program's name).
+/// The standalone controller: `arguments` with the program's name first.
 pub fn main(arguments: impl Iterator<Item = OsString>) -> ExitCode {
+    main_below(arguments, &[])
+}
+
+/// The controller inside another program, which reaches it by `prefix` (for example `controller`): so the unpacking process
+/// is started by that, too.
+pub fn main_below(arguments: impl Iterator<Item = OsString>, prefix: &[&str]) -> ExitCode {
     let arguments = match Arguments::try_parse_from(arguments) {
         Ok(arguments) => arguments,
         Err(error) => {
@@ -74,7 +87,8 @@ pub fn main(arguments: impl Iterator<Item = OsString>) -> ExitCode {
     };
     match arguments.command {
         Verb::Openapi => print_document(),
-        Verb::Run(arguments) => start(arguments),
+        Verb::Unpack => roost_image_import::child::main(),
+        Verb::Run(arguments) => start(arguments, prefix),
     }
 }
 
@@ -88,7 +102,7 @@ fn print_document() -> ExitCode {
     }
 }
 
-fn start(arguments: RunArguments) -> ExitCode {
+fn start(arguments: RunArguments, prefix: &[&str]) -> ExitCode {
     if arguments.die_with_parent
         && let Err(error) = nix::sys::prctl::set_pdeathsig(Signal::SIGTERM)
     {
@@ -105,6 +119,8 @@ fn start(arguments: RunArguments) -> ExitCode {
         tokens: arguments.tokens,
         dev_socket: arguments.dev_socket,
         time_scale: arguments.time_scale,
+        allow_image_sources: arguments.allow_image_sources,
+        program_words: prefix.iter().map(ToString::to_string).collect(),
     };
     let runtime = match tokio::runtime::Builder::new_multi_thread().enable_all().thread_name("controller").build() {
         Ok(runtime) => runtime,

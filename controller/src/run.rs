@@ -6,6 +6,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use anyhow::{Context, Result};
+use ipnet::IpNet;
 use roost_model::{Cluster, Command, Config};
 use tokio::signal::unix::{SignalKind, signal};
 use tokio::sync::watch;
@@ -17,6 +18,8 @@ use crate::credentials::Sessions;
 use crate::dev::DevSocket;
 use crate::feed::RackFeed;
 use crate::images::ImageStore;
+use crate::images::fetch::Fetcher;
+use crate::images::import::Importer;
 use crate::power::{DevPower, NoPower, PowerDriver};
 use crate::random::Seeds;
 use crate::sensors::Sensors;
@@ -44,6 +47,10 @@ pub struct Settings {
     pub dev_socket: Option<PathBuf>,
     /// Thermal dwell times, and the pause between two moves of an instance, are divided by this.
     pub time_scale: u32,
+    /// Private networks that images may be fetched from.
+    pub allow_image_sources: Vec<IpNet>,
+    /// Words between this program's name and a verb of the controller's.
+    pub program_words: Vec<String>,
 }
 
 /// Runs a controller until SIGTERM or SIGINT.
@@ -83,6 +90,8 @@ pub async fn run(settings: Settings, mut stop: watch::Receiver<bool>) -> Result<
     begin(&core, credentials.node_names()).await?;
     let known = core.snapshot().images().map(|image| image.digest.clone()).collect();
     let images = ImageStore::open(&settings.state, &known).context("cannot open the image store")?;
+    let fetcher = Fetcher::new(settings.allow_image_sources).context("cannot set up TLS")?;
+    let importer = Importer::new(settings.program_words, fetcher);
     let ticker = tokio::spawn(tick(core.clone()));
     let sensors = Sensors::start(&hubs, &core).context("cannot start the hubs' threads")?;
     let dev = settings.dev_socket.map(DevSocket::new);
@@ -94,6 +103,7 @@ pub async fn run(settings: Settings, mut stop: watch::Receiver<bool>) -> Result<
         rack: RackFeed::start(core.clone()),
         core,
         images,
+        importer,
         streams: Streams::default(),
         credentials,
         sessions: Sessions::default(),

@@ -8,6 +8,7 @@ use crate::credentials::{Credentials, Sessions};
 use crate::dev::DevSocket;
 use crate::feed::RackFeed;
 use crate::images::ImageStore;
+use crate::images::import::Importer;
 use crate::power::PowerDriver;
 
 /// The controller as its handlers see it.
@@ -16,6 +17,8 @@ pub struct App {
     pub core: Core,
     /// Image files.
     pub images: ImageStore,
+    /// Makes images of archives.
+    pub importer: Importer,
     /// Byte streams between users and agents.
     pub streams: Streams,
     /// Who may do what.

@@ -171,6 +171,7 @@ impl<R: Runtime> Agent<R> {
     fn step(&mut self) -> Duration {
         let now = clock::now();
         let plan = self.machine.plan(now);
+        self.executor.images.set_in_use(self.machine.images_in_use());
         if let Some(network) = self.machine.network() {
             for action in plan.actions {
                 self.executor.spawn(action, network);
@@ -294,8 +295,21 @@ impl<R: Runtime> Agent<R> {
         }
     }
 
+    /// Keeps a part of the disk free, at the cost of images that nobody needs.
+    async fn keep_room(&mut self) {
+        match self.executor.images.make_room(0).await {
+            Ok(removed) if removed.is_empty() => {}
+            Ok(_) => match self.executor.images.held() {
+                Ok(held) => self.machine.observe(Observation::ImagesHeld(held), clock::now()),
+                Err(error) => tracing::error!(error = %chain(&error), "the images of this node cannot be listed"),
+            },
+            Err(error) => tracing::warn!(error = %chain(&error), "no room could be made on the disk"),
+        }
+    }
+
     /// Compares what there is with what is believed, unless something is under way.
     async fn look(&mut self) {
+        self.keep_room().await;
         self.say_facts_if_new();
         if !self.machine.is_quiet() {
             return;

@@ -106,7 +106,18 @@ impl<R: Runtime> Executor<R> {
             Work::FetchImage(spec) => {
                 let _turn = self.fetches.acquire().await;
                 let wanted = Wanted { digest: spec.image, format: spec.format, bytes: spec.image_bytes };
-                outcome(self.images.fetch(&self.controller, &wanted).await)
+                let room = self.images.make_room_for(&wanted).await;
+                if let Ok(removed) = &room
+                    && !removed.is_empty()
+                    && let Ok(held) = self.images.held()
+                {
+                    // The receiver is gone only when the agent is ending.
+                    let _ = self.observations.send(Observation::ImagesHeld(held));
+                }
+                match room {
+                    Ok(_) => outcome(self.images.fetch(&self.controller, &wanted).await),
+                    Err(error) => Outcome::Failed(chain(&error)),
+                }
             }
             Work::FetchLayer(spec) => {
                 let _turn = self.fetches.acquire().await;

@@ -27,13 +27,18 @@ const TIMEOUT: Duration = Duration::from_secs(30);
 const RUN: &str = r#"
 file=/var/lib/roost/user-data
 [ -x "$file" ] || exit 0
-if [ "$(cat /proc/1/comm)" = systemd ]; then
-    for _ in 1 2 3 4 5 6 7 8 9 10 11 12 13 14 15 16 17 18 19 20 21 22 23 24 25 26 27 28 29 30; do
+case "$(readlink -f /sbin/init)" in
+*/systemd)
+    tries=0
+    while [ "$tries" -lt 60 ]; do
         case "$(systemctl is-system-running --wait 2>/dev/null)" in running | degraded | maintenance) break ;; esac
+        tries=$((tries + 1))
         sleep 1
     done
-fi
-"$file" > "$file.log" 2>&1 < /dev/null
+    ;;
+esac
+(umask 077 && : > "$file.log")
+"$file" >> "$file.log" 2>&1 < /dev/null
 code=$?
 mv "$file" "$file.done"
 exit "$code"

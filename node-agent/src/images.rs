@@ -6,10 +6,17 @@
 //!
 //! A download that breaks off goes on where it was; one whose bytes are wrong begins anew. Files of the staging
 //! directory that nobody goes on with are removed at the next start of the board.
+//!
+//! At least a tenth of the disk is kept free: before a download, and once a minute, images that no allocation needs are
+//! removed, the one that is longest unneeded first ([`room`]).
 
+mod room;
+
+use std::collections::BTreeSet;
 use std::fs::{self, File, OpenOptions};
 use std::io::{self, Read, Seek, SeekFrom, Write};
 use std::path::{Path, PathBuf};
+use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
 use bytes::Bytes;
@@ -55,6 +62,16 @@ pub enum ImageError {
     /// Other bytes than the digest stands for.
     #[error("download image {0}: what came has another digest")]
     WrongDigest(ImageDigest),
+    /// The disk is too full, with every image that nobody needs removed.
+    #[error("download image {digest}: {need} bytes do not fit into the {free} bytes that are free")]
+    NoRoom {
+        /// Which.
+        digest: ImageDigest,
+        /// Bytes still to come.
+        need: u64,
+        /// Bytes free.
+        free: u64,
+    },
     /// A file.
     #[error("{step} {}", path.display())]
     File {
@@ -73,6 +90,8 @@ pub enum ImageError {
 pub struct Images {
     dir: PathBuf,
     staging: PathBuf,
+    /// What may not be removed. Held while files are removed.
+    in_use: Arc<Mutex<BTreeSet<ImageDigest>>>,
 }
 
 /// What is to be downloaded.
@@ -89,7 +108,7 @@ pub struct Wanted {
 impl Images {
     /// The store below `state`.
     pub fn open(state: &Path) -> Result<Self, ImageError> {
-        let images = Self { dir: state.join("images"), staging: state.join("staging") };
+        let images = Self { dir: state.join("images"), staging: state.join("staging"), in_use: Arc::default() };
         for dir in [&images.dir, &images.staging] {
             fs::create_dir_all(dir).map_err(file_error("create", dir))?;
         }
@@ -107,9 +126,7 @@ impl Images {
         let mut held = Vec::new();
         for entry in fs::read_dir(&self.dir).map_err(file_error("list", &self.dir))? {
             let entry = entry.map_err(file_error("list", &self.dir))?;
-            let name = entry.file_name();
-            let hex = name.to_str().and_then(|name| name.split_once('.')).map(|(hex, _)| hex);
-            held.extend(hex.and_then(|hex| format!("sha256:{hex}").parse::<ImageDigest>().ok()));
+            held.extend(room::digest_of(&entry.path()));
         }
         held.sort();
         Ok(held)

@@ -5,7 +5,7 @@ use std::path::PathBuf;
 
 use clap::{Args, Parser, Subcommand, ValueEnum};
 use clap_complete::Shell;
-use roost_types::{Name, PowerAction, Publish, RestartPolicy, Size, SnapshotSource};
+use roost_types::{Arch, Name, PowerAction, Publish, RestartPolicy, Size, SnapshotSource};
 
 use crate::output::{Format, Style};
 
@@ -511,6 +511,31 @@ pub enum Board {
     Mega,
 }
 
+/// `image import`.
+#[derive(Args, Debug)]
+pub struct ImportArgs {
+    /// A root file system tarball, an OCI image layout (directory or tar), a `docker save` archive, `https://…`, or
+    /// `docker://[HOST/]NAME[:TAG]`.
+    pub source: String,
+    /// Alias that will stand for it; made from the source's name when absent.
+    pub alias: Option<String>,
+    /// For nodes of this kind: armhf, arm64 or amd64.
+    #[arg(long, value_parser = parse_arch)]
+    pub arch: Option<Arch>,
+    /// Which image of an archive with several.
+    #[arg(long)]
+    pub tag: Option<String>,
+    /// SHA-256 of what is at the URL.
+    #[arg(long, value_name = "HEX")]
+    pub sha256: Option<String>,
+    /// One line for people.
+    #[arg(long, default_value = "")]
+    pub description: String,
+    /// Do not wait until it is there.
+    #[arg(long)]
+    pub no_wait: bool,
+}
+
 /// `image …`.
 #[derive(Subcommand, Debug)]
 pub enum ImageCommand {
@@ -525,6 +550,8 @@ pub enum ImageCommand {
         #[arg(long, value_name = "FILE")]
         file: Option<PathBuf>,
     },
+    /// Make an image of an archive, a directory, a URL or an image in a registry.
+    Import(ImportArgs),
     /// Delete an image.
     #[command(visible_alias = "rm")]
     Delete {
@@ -655,6 +682,15 @@ pub enum Plug {
 }
 
 /// `KEY=VALUE`.
+fn parse_arch(text: &str) -> Result<Arch, String> {
+    match text {
+        "armhf" => Ok(Arch::Armhf),
+        "arm64" => Ok(Arch::Arm64),
+        "amd64" => Ok(Arch::Amd64),
+        _ => Err(format!("'{text}' is not armhf, arm64 or amd64")),
+    }
+}
+
 fn parse_pair(text: &str) -> Result<(String, String), String> {
     match text.split_once('=') {
         Some((key, value)) if !key.is_empty() => Ok((key.to_owned(), value.to_owned())),

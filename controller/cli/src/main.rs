@@ -23,7 +23,9 @@ fn main() -> ExitCode {
     // The passthroughs own their whole command line, so they are taken before ours is parsed.
     let mut words = std::env::args_os().skip(1);
     match words.next().as_ref().and_then(|word| word.to_str()) {
-        Some("controller") => return roost_controller::cli::main(with_name("roost controller", words)),
+        Some("controller") => {
+            return roost_controller::cli::main_below(with_name("roost controller", words), &["controller"]);
+        }
         Some("agent") => return roost_agent::cli::main_below(with_name("roost agent", words), &["agent"]),
         Some("dev-child") => return dev::child::main(words),
         _ => {}

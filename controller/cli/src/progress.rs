@@ -82,6 +82,19 @@ impl Transfer {
         Self { bar }
     }
 
+    /// As [`Transfer::begin`], with a bar where it is known how many bytes there are in all.
+    #[must_use]
+    pub fn of(what: &str, total: Option<u64>, quiet: bool) -> Self {
+        let transfer = Self::begin(what, quiet);
+        if let (Some(bar), Some(total)) = (&transfer.bar, total) {
+            bar.set_length(total);
+            let style =
+                ProgressStyle::with_template("{msg}: {bar:30} {bytes} of {total_bytes} ({bytes_per_sec}, {eta})");
+            bar.set_style(style.unwrap_or_else(|_| ProgressStyle::default_bar()));
+        }
+        transfer
+    }
+
     /// So many more.
     pub fn add(&self, bytes: usize) {
         if let Some(bar) = &self.bar {

@@ -7,8 +7,8 @@ use roost_thermal::{NodeHeat, ZoneHeat};
 use roost_types::node::NodeVitals;
 use roost_types::rack::{HubCounters, ZoneConfig};
 use roost_types::{
-    Alert, AlertId, AllocationId, Desired, Event, EventId, Image, ImageDigest, InstanceId, MilliCelsius, MilliPercent,
-    Name, NodeId, NodeStatus, Operation, OperationId, Placement, Problem, Timestamp,
+    Alert, AlertId, AllocationId, Arch, Desired, Event, EventId, Image, ImageDigest, InstanceId, MilliCelsius,
+    MilliPercent, Name, NodeId, NodeStatus, Operation, OperationId, Placement, Problem, Timestamp,
 };
 
 use crate::config::Config;
@@ -77,7 +77,8 @@ pub struct Cluster {
     pub(crate) config: Arc<Config>,
     pub(crate) revision: u64,
     pub(crate) images: OrdMap<ImageDigest, Arc<Image>>,
-    pub(crate) aliases: OrdMap<String, ImageDigest>,
+    /// What an alias stands for: one image per instruction set.
+    pub(crate) aliases: OrdMap<String, OrdMap<Arch, ImageDigest>>,
     pub(crate) nodes: OrdMap<NodeId, Arc<NodeRow>>,
     pub(crate) node_names: OrdMap<Name, NodeId>,
     pub(crate) instances: OrdMap<InstanceId, Arc<InstanceRow>>,
@@ -234,14 +235,24 @@ impl Cluster {
 
     fn put_image(&mut self, row: &Image) {
         if let Some(old) = self.images.get(&row.digest) {
-            for alias in old.aliases.clone() {
-                self.aliases.remove(&alias);
-            }
+            self.forget_aliases(&Arc::clone(old));
         }
         for alias in &row.aliases {
-            self.aliases.insert(alias.clone(), row.digest.clone());
+            self.aliases.entry(alias.clone()).or_default().insert(row.arch, row.digest.clone());
         }
         self.images.insert(row.digest.clone(), Arc::new(row.clone()));
+    }
+
+    fn forget_aliases(&mut self, row: &Image) {
+        for alias in &row.aliases {
+            let Some(stands_for) = self.aliases.get_mut(alias) else { continue };
+            if stands_for.get(&row.arch) == Some(&row.digest) {
+                stands_for.remove(&row.arch);
+            }
+            if stands_for.is_empty() {
+                self.aliases.remove(alias);
+            }
+        }
     }
 
     fn put_instance(&mut self, row: &InstanceRow) {
@@ -289,9 +300,7 @@ impl Cluster {
             Kind::Meta => self.revision = 0,
             Kind::Image => {
                 if let Some(row) = key.parse().ok().and_then(|digest: ImageDigest| self.images.remove(&digest)) {
-                    for alias in &row.aliases {
-                        self.aliases.remove(alias);
-                    }
+                    self.forget_aliases(&row);
                 }
             }
             Kind::Node => {
@@ -384,8 +393,23 @@ impl Cluster {
     /// An image by alias, digest, or the first 8 or more digits of a digest.
     ///
     /// # Errors
-    /// `unknown_image`.
+    /// `unknown_image`; `conflict` for an alias that stands for several images.
     pub fn find_image(&self, reference: &str) -> Result<&Arc<Image>, Problem> {
+        match self.find_images(reference)?.as_slice() {
+            [only] => Ok(only),
+            several => {
+                let each: Vec<String> = several.iter().map(|row| format!("{} ({})", row.digest, row.arch)).collect();
+                let detail = format!("'{reference}' stands for several images, name one: {}", each.join(", "));
+                Err(Problem::new(roost_types::Code::Conflict, detail).field("image"))
+            }
+        }
+    }
+
+    /// The images that a reference stands for: one, or one per instruction set for an alias.
+    ///
+    /// # Errors
+    /// `unknown_image`.
+    pub fn find_images(&self, reference: &str) -> Result<Vec<&Arc<Image>>, Problem> {
         let by_digest = || {
             let hex = reference.strip_prefix("sha256:").unwrap_or(reference);
             let wanted = |digest: &&ImageDigest| hex.len() >= 8 && digest.hex().starts_with(hex);
@@ -393,11 +417,20 @@ impl Cluster {
             let digest = found.next()?;
             if found.next().is_some() { None } else { self.images.get(digest) }
         };
-        self.aliases.get(reference).and_then(|digest| self.images.get(digest)).or_else(by_digest).ok_or_else(|| {
+        let by_alias = |alias: &str| -> Vec<&Arc<Image>> {
+            let digests = self.aliases.get(alias).into_iter().flat_map(OrdMap::values);
+            digests.filter_map(|digest| self.images.get(digest)).collect()
+        };
+        let found = match by_alias(reference) {
+            none if none.is_empty() => by_digest().into_iter().collect(),
+            some => some,
+        };
+        if found.is_empty() {
             let known: Vec<&str> = self.aliases.keys().map(String::as_str).collect();
             let detail = format!("there is no image '{reference}'; there are: {}", list_or_none(&known));
-            Problem::new(roost_types::Code::UnknownImage, detail).field("image")
-        })
+            return Err(Problem::new(roost_types::Code::UnknownImage, detail).field("image"));
+        }
+        Ok(found)
     }
 
     /// The node's allocations.

@@ -2,10 +2,11 @@
 
 use roost_types::instance::{CreateInstance, PatchInstance};
 use roost_types::node::{PatchNode, PowerAction};
+use roost_types::operation::Progress;
 use roost_types::rack::HubCounters;
 use roost_types::{
     AlertId, AllocationId, Image, ImageDigest, InstanceId, MilliCelsius, MilliPercent, Name, NodeId, OperationId,
-    SnapshotId, SyncRequest, Timestamp,
+    Problem, SnapshotId, SyncRequest, Timestamp,
 };
 
 /// The world that a decision may not ask for itself.
@@ -193,6 +194,25 @@ pub enum Command {
     AddImage {
         /// What is known of it.
         image: Box<Image>,
+    },
+    /// An image is to be imported: opens the operation. The shell then fetches and converts it.
+    BeginImport {
+        /// The alias that will stand for it.
+        alias: String,
+    },
+    /// How far an import is.
+    ImportProgress {
+        /// The operation that `BeginImport` opened.
+        operation: OperationId,
+        /// How far.
+        progress: Progress,
+    },
+    /// An import is over: its file is in the store, or there is none.
+    FinishImport {
+        /// The operation that `BeginImport` opened.
+        operation: OperationId,
+        /// The image, or why there is none.
+        outcome: Result<Box<Image>, Problem>,
     },
     /// Forget an image that nothing uses.
     DeleteImage {

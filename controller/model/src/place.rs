@@ -9,8 +9,8 @@ use roost_types::node::Amounts;
 use roost_types::placement::Filter;
 use roost_types::snapshot::SnapshotWish;
 use roost_types::{
-    AllocationId, AllocationReport, AllocationSpec, AllocationState, Code, MemoryBytes, MilliCelsius, NodeId,
-    NodeStatus, NodeUse, Placement, Problem, SnapshotId, SnapshotState, ThermalState, Timestamp,
+    AllocationId, AllocationReport, AllocationSpec, AllocationState, Code, ImageDigest, MemoryBytes, MilliCelsius,
+    NodeId, NodeStatus, NodeUse, Placement, Problem, SnapshotId, SnapshotState, ThermalState, Timestamp,
 };
 
 use crate::cluster::Cluster;
@@ -101,11 +101,48 @@ fn check_fits(nodes: &[Candidate<'_>], request: &Request<'_>, row: &InstanceRow)
         .map_err(|large| Problem::new(Code::TooLarge, large.detail).field(size_field(row, large.dimension)))
 }
 
-/// Refuses what no node could ever hold, and what every node that could run it has given out: a port, all addresses.
+/// Chooses a node for an instance that has none, and with it the image of that node's instruction set: the best placement
+/// of any variant, an earlier one where several are as good.
+pub fn choose_first(
+    cluster: &Cluster,
+    row: &InstanceRow,
+    leaving: Option<(NodeId, Option<NodeId>)>,
+    now: Timestamp,
+) -> (ImageDigest, Placement) {
+    let mut best = (row.digest.clone(), choose(cluster, row, leaving, now));
+    for variant in variants(row).skip(1) {
+        let placement = choose(cluster, &variant, leaving, now);
+        if score(&placement) > score(&best.1) {
+            best = (variant.digest, placement);
+        }
+    }
+    best
+}
+
+/// The instance as it would be with each image it may have, the present one first.
+fn variants(row: &InstanceRow) -> impl Iterator<Item = InstanceRow> {
+    let digests = std::iter::once(&row.digest).chain(&row.variants);
+    digests.map(|digest| InstanceRow { digest: digest.clone(), ..row.clone() })
+}
+
+/// How good a placement is; none when there is no node.
+fn score(placement: &Placement) -> Option<f64> {
+    let node = placement.node.as_ref()?;
+    placement.candidates.iter().find(|candidate| candidate.node == *node).map(|candidate| candidate.total)
+}
+
+/// Refuses what no node could ever hold, and what every node that could run it has given out: a port, all addresses;
+/// whichever image is taken.
 ///
 /// # Errors
 /// `too_large` with the dimension as field; `port_taken`; `no_address`; `conflict` with the network as field.
 pub fn check_possible(cluster: &Cluster, row: &InstanceRow) -> Result<(), Problem> {
+    let mut checked: Vec<_> = variants(row).map(|variant| check_variant(cluster, &variant)).collect();
+    if checked.iter().any(Result::is_ok) { Ok(()) } else { checked.pop().unwrap_or(Ok(())) }
+}
+
+fn check_variant(cluster: &Cluster, row: &InstanceRow) -> Result<(), Problem> {
+    check_size(cluster, row)?;
     let Some(request) = request(cluster, row, None) else { return Ok(()) };
     let nodes = candidates(cluster, row);
     check_fits(&nodes, &request, row)?;
@@ -271,7 +308,11 @@ pub fn allocate(
     let network = draft.cluster.config.network;
     let taken: Vec<_> = draft.cluster.allocations_on(node).map(|other| other.spec.address).collect();
     let host = network.hosts().find(|host| !taken.contains(&network.address(node_row.network_index, *host)))?;
-    let command = row.command.clone().or_else(|| image.init.clone().map(|init| vec![init]))?;
+    let own = || image.init.clone().map(|init| vec![init]);
+    let said = || Some(image.startup.command.clone()).filter(|command| !command.is_empty());
+    let command = row.command.clone().or_else(own).or_else(said)?;
+    let mut env = image.startup.env.clone();
+    env.extend(row.env.clone());
     let begin = if after.is_some() { None } else { source(&draft.cluster, row) };
     let id = draft.allocation_id();
     let generation = draft.next_revision();
@@ -287,8 +328,8 @@ pub fn allocate(
         format: image.format,
         image_bytes: image.size_bytes,
         command,
-        system: row.command.is_none(),
-        env: row.env.clone(),
+        system: row.command.is_none() && image.init.is_some(),
+        env,
         resources: row.resources,
         address: network.address(node_row.network_index, host),
         uid_base: host * IDS_PER_INSTANCE,

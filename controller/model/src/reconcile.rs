@@ -91,7 +91,7 @@ fn try_to_place(draft: &mut Draft, id: InstanceId) {
         return;
     }
     let leaving = old.as_ref().map(|old| (old.node, None));
-    let placement = place::choose(&draft.cluster, &row, leaving, draft.now);
+    let (digest, placement) = place::choose_first(&draft.cluster, &row, leaving, draft.now);
     let chosen = placement.node.as_ref().and_then(|name| draft.cluster.node_names.get(name)).copied();
     match chosen {
         Some(node) => {
@@ -102,9 +102,12 @@ fn try_to_place(draft: &mut Draft, id: InstanceId) {
                 snapshots::lose_all(draft, id);
                 row.epoch += 1;
             }
+            // From now on it has binaries of that instruction set in its files.
+            (row.digest, row.variants) = (digest, Vec::new());
             let allocation = place::allocate(draft, &row, node, None);
             draft.edit_instance(id, |new| {
                 new.epoch = row.epoch;
+                (new.digest, new.variants) = (row.digest.clone(), Vec::new());
                 new.allocation = allocation;
                 new.stranded = false;
                 new.placement = Some(placement);
@@ -330,7 +333,8 @@ fn outcome(kind: OperationKind, row: &InstanceRow, allocation: Option<&Allocatio
         | OperationKind::SnapshotDelete
         | OperationKind::InstanceDelete
         | OperationKind::NodeDrain
-        | OperationKind::NodePower => Outcome::Going,
+        | OperationKind::NodePower
+        | OperationKind::ImageImport => Outcome::Going,
     }
 }
 

@@ -50,6 +50,9 @@ pub struct InstanceRow {
     pub image: String,
     /// What that stood for at launch.
     pub digest: ImageDigest,
+    /// Images of other instruction sets that the name also stood for: until it is placed, any of them may be taken.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub variants: Vec<ImageDigest>,
     /// Named size, if one was asked for.
     pub size: Option<Size>,
     /// What it is given.
@@ -325,5 +328,36 @@ impl Change {
             Self::Put(row) => row.kind(),
             Self::Delete(kind, _) => *kind,
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// As the first release stored them.
+    const INSTANCE: &str = r#"{"id":"01a20db3-184d-73d8-8759-444305f7a706","name":"web","project":"default",
+        "kind":"container","image":"busybox","digest":"sha256:0707070707070707070707070707070707070707070707070707070707070707",
+        "size":"nano","resources":{"cpu_millis":250,"memory_bytes":67108864,"disk_bytes":1073741824,"pids":256},
+        "command":["httpd"],"env":{},"publish":["18080:80"],"constraints":{},"restart":"on_failure","node_loss":"keep",
+        "labels":{},"desired":"running","generation":7,"epoch":1,"allocation":"01a20db3-3807-72bc-9a66-e3faf68a6e8e",
+        "moving":null,"moved_at":null,"placement":null,"idempotency":null,
+        "created_by":"01a20db3-6f27-7753-953a-4372ca613b6e","created_at":"2026-11-24T13:16:10.701Z"}"#;
+    const ALLOCATION: &str = r#"{"spec":{"id":"01a20db3-3807-72bc-9a66-e3faf68a6e8e",
+        "instance":"01a20db3-184d-73d8-8759-444305f7a706","name":"web","project":"default","generation":9,
+        "desired":"running","epoch":1,"image":"sha256:0707070707070707070707070707070707070707070707070707070707070707",
+        "format":"erofs","image_bytes":1433600,"command":["httpd"],"system":false,"env":{},
+        "resources":{"cpu_millis":250,"memory_bytes":67108864,"disk_bytes":1073741824,"pids":256},
+        "address":"10.77.1.2","uid_base":131072,"publish":["18080:80"],"restart":"on_failure","seed_from":null},
+        "node":"01a20db3-3807-72bc-9a66-e3faf68a6e8f","held":false,
+        "observed":{"id":"01a20db3-3807-72bc-9a66-e3faf68a6e8e","generation":9,"state":"running","reason":"",
+        "restarts":0,"started_at":"2026-11-24T13:16:10.789Z","exit":null},"created_at":"2026-11-24T13:16:10.701Z"}"#;
+
+    #[test]
+    fn rows_of_an_earlier_release_are_understood() {
+        let Row::Instance(instance) = Row::parse(Kind::Instance, INSTANCE).unwrap() else { panic!() };
+        assert!(!instance.stranded && instance.snapshots.is_empty() && instance.restoring.is_none());
+        let Row::Allocation(allocation) = Row::parse(Kind::Allocation, ALLOCATION).unwrap() else { panic!() };
+        assert!(allocation.has_acted() && allocation.spec.snapshots.is_empty() && !allocation.spec.first_boot);
     }
 }

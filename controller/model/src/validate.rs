@@ -3,13 +3,14 @@
 mod first_boot;
 
 use std::collections::BTreeMap;
+use std::sync::Arc;
 
 use roost_scheduler::collide;
 use roost_types::instance::{CreateInstance, InstanceKind, Network, PatchInstance};
 use roost_types::size::Resources;
 use roost_types::{
-    Code, DEFAULT_PROJECT, Desired, InstanceId, MemoryBytes, Name, OperationId, Problem, Publish, Size, SnapshotSource,
-    Timestamp,
+    Code, DEFAULT_PROJECT, Desired, Image, InstanceId, MemoryBytes, Name, OperationId, Problem, Publish, Size,
+    SnapshotSource, Timestamp,
 };
 
 use crate::cluster::{Cluster, list_or_none};
@@ -146,21 +147,25 @@ pub fn row(
         let detail = "name the image to launch, or the snapshot to begin with in source";
         return Err(Problem::new(Code::MissingField, detail).field("image"));
     }
-    let image = cluster.find_image(&request.image)?;
-    if request.command.is_none() && image.init.is_none() {
-        let detail = format!("image '{}' has no init of its own: give a command to run", request.image);
+    let images = cluster.find_images(&request.image)?;
+    let starts_by_itself = |image: &&Arc<Image>| image.init.is_some() || !image.startup.command.is_empty();
+    if request.command.is_none() && !images.iter().all(starts_by_itself) {
+        let detail = format!("image '{}' has no init or command of its own: give a command to run", request.image);
         return Err(Problem::new(Code::MissingField, detail).field("command"));
     }
     if let Some(node) = &request.constraints.node {
         cluster.find_node(node).map_err(|_| unknown_node(cluster, node))?;
     }
+    let mut digests = images.iter().map(|image| image.digest.clone());
+    let digest = digests.next().ok_or_else(|| crate::cluster::not_found("image", &request.image))?;
     Ok(InstanceRow {
         id,
         name,
         project,
         kind: request.kind,
         image: request.image.clone(),
-        digest: image.digest.clone(),
+        digest,
+        variants: digests.collect(),
         size,
         resources,
         disk_asked: request.disk_bytes.is_some(),

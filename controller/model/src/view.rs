@@ -320,5 +320,5 @@ pub fn dry_run(cluster: &Cluster, request: &CreateInstance, now: Timestamp) -> R
     let (id, operation) = (InstanceId::mint(0, nothing), OperationId::mint(0, nothing));
     let row = validate::row(cluster, request, name, id, operation, now)?;
     place::check_possible(cluster, &row)?;
-    Ok(place::choose(cluster, &row, None, now))
+    Ok(place::choose_first(cluster, &row, None, now).1)
 }

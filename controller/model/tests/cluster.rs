@@ -7,12 +7,14 @@ mod world;
 
 use roost_model::{Command, Idempotency, Reply, view};
 use roost_types::allocation::Strain;
+use roost_types::image::{RootfsFormat, Startup};
 use roost_types::instance::{CreateInstance, PatchInstance};
 use roost_types::node::PatchNode;
+use roost_types::operation::Progress;
 use roost_types::placement::{Constraints, Filter};
 use roost_types::{
-    AllocationReport, AllocationState, Code, Desired, Eligibility, EventKind, InstanceState, MemoryBytes, MilliCelsius,
-    NodeLossPolicy, OperationStatus, SnapshotState, SyncRequest, ThermalState, Timestamp,
+    AllocationReport, AllocationState, Arch, Code, Desired, Eligibility, EventKind, Image, ImageDigest, InstanceState,
+    MemoryBytes, MilliCelsius, NodeLossPolicy, OperationStatus, SnapshotState, SyncRequest, ThermalState, Timestamp,
 };
 use world::{World, name};
 
@@ -554,4 +556,70 @@ mod simulation {
             prop_assert_eq!(open, 0, "an operation never ended");
         }
     }
+}
+
+/// What an import would store.
+fn imported(byte: u8, arch: Arch) -> Box<Image> {
+    Box::new(Image {
+        digest: ImageDigest::from_sha256(&[byte; 32]),
+        aliases: vec!["alpine".into()],
+        arch,
+        format: RootfsFormat::Erofs,
+        size_bytes: 1 << 20,
+        init: None,
+        startup: Startup { command: vec!["/bin/app".into()], ..Startup::default() },
+        description: String::new(),
+        created_at: Timestamp(0),
+    })
+}
+
+#[test]
+fn an_import_ends_with_its_image_and_a_cancelled_one_without() {
+    let mut world = World::new(40);
+    let begin = |world: &mut World| match world.must(Command::BeginImport { alias: "alpine".into() }) {
+        Reply::Operation(id) => id,
+        other => panic!("{other:?}"),
+    };
+    let id = begin(&mut world);
+    let progress = Progress { done: 5, total: 9, unit: "bytes".into() };
+    world.must(Command::ImportProgress { operation: id, progress: progress.clone() });
+    assert_eq!((world.operation(id).status, world.operation(id).progress), (OperationStatus::Running, progress));
+    world.must(Command::FinishImport { operation: id, outcome: Ok(imported(1, Arch::Armhf)) });
+    assert_eq!(world.operation(id).status, OperationStatus::Succeeded);
+    assert!(world.cluster.find_image("alpine").is_ok());
+
+    let id = begin(&mut world);
+    world.must(Command::CancelOperation { operation: id });
+    let late = Command::FinishImport { operation: id, outcome: Ok(imported(2, Arch::Armhf)) };
+    assert_eq!(world.ask(late).unwrap_err().code, Code::Conflict);
+    assert_eq!(world.cluster.find_image("alpine").unwrap().digest, ImageDigest::from_sha256(&[1; 32]));
+
+    let id = begin(&mut world);
+    world.must(Command::Started { version: "next".into() });
+    assert_eq!(world.operation(id).status, OperationStatus::Failed);
+}
+
+#[test]
+fn an_alias_stands_for_one_image_per_instruction_set_and_the_node_decides() {
+    let mut world = World::new(41);
+    for image in [imported(1, Arch::Amd64), imported(2, Arch::Armhf)] {
+        world.must(Command::AddImage { image });
+    }
+    assert_eq!(world.cluster.find_image("alpine").unwrap_err().code, Code::Conflict);
+    world.launch(CreateInstance { name: Some("app".into()), ..CreateInstance::of_image("alpine") }).unwrap();
+    let taken = ImageDigest::from_sha256(&[2; 32]).to_string();
+    assert_eq!(world.instance("app").image_digest, taken, "every node of this world is armhf");
+    world.run(1);
+    assert_eq!(world.instance("app").state, InstanceState::Running);
+
+    // A newer image of one instruction set takes the alias from the older of the same, and from no other.
+    world.must(Command::AddImage { image: imported(3, Arch::Armhf) });
+    let stands_for: Vec<_> =
+        world.cluster.find_images("alpine").unwrap().iter().map(|row| row.digest.clone()).collect();
+    assert_eq!(stands_for, [3, 1].map(|byte| ImageDigest::from_sha256(&[byte; 32])));
+    assert_eq!(world.instance("app").image_digest, taken, "what runs is not exchanged");
+    let delete = Command::DeleteImage { image: ImageDigest::from_sha256(&[1; 32]).to_string() };
+    world.must(delete);
+    assert!(world.cluster.find_image("alpine").is_ok());
+    world.check();
 }

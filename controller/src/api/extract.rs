@@ -96,7 +96,8 @@ impl<S: Send + Sync, T: DeserializeOwned> FromRequestParts<S> for Query<T> {
 fn query_problem(text: &str) -> Problem {
     let detail = text.trim_start_matches("Failed to deserialize query string: ").to_owned();
     let problem = Problem::new(Code::InvalidQuery, format!("the query string cannot be used: {detail}"));
-    match quoted(&detail).or_else(|| detail.split_once(": ").map(|(field, _)| field)) {
+    let named = detail.split_once(": ").map(|(field, _)| field).filter(|field| !field.contains([' ', '`']));
+    match named.or_else(|| quoted(&detail)) {
         Some(field) => problem.field(field),
         None => problem,
     }
@@ -126,13 +127,15 @@ pub fn declared_length(headers: &HeaderMap) -> Option<u64> {
     headers.get(header::CONTENT_LENGTH)?.to_str().ok()?.parse().ok()
 }
 
-fn is_json(headers: &HeaderMap) -> bool {
+/// Whether the body says that it is JSON.
+pub fn is_json(headers: &HeaderMap) -> bool {
     let Some(kind) = headers.get(header::CONTENT_TYPE).and_then(|value| value.to_str().ok()) else { return false };
     let essence = kind.split(';').next().unwrap_or_default().trim().to_ascii_lowercase();
     essence == "application/json" || (essence.starts_with("application/") && essence.ends_with("+json"))
 }
 
-fn too_large(limit: usize) -> ApiError {
+/// The body is over its limit.
+pub fn too_large(limit: usize) -> ApiError {
     ApiError::new(Code::BodyTooLarge, format!("the body may have at most {limit} bytes"))
 }
 

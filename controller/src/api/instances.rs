@@ -8,11 +8,11 @@ use axum::response::Response;
 use roost_model::{Command, Idempotency, Reply};
 use roost_types::first_boot::MAX_LAUNCH_BODY;
 use roost_types::instance::{InstanceKind, StopInstance};
-use roost_types::{Code, CreateInstance, Instance, InstanceId, Operation, Page, PatchInstance, Problem};
+use roost_types::{Code, CreateInstance, Instance, InstanceId, MAX_JSON_BODY, Operation, Page, PatchInstance, Problem};
 use serde::Deserialize;
 use sha2::{Digest, Sha256};
 
-use super::extract::{JsonBody, OptionalJsonBody, Query, RawJsonBody, Ref};
+use super::extract::{JsonBody, OptionalJsonBody, Query, RawJsonBody, Ref, too_large};
 use super::paging::{ListQuery, page};
 use super::problem::{ApiError, ApiResult, json_bytes};
 use super::wait;
@@ -86,6 +86,9 @@ pub async fn create(
     headers: HeaderMap,
     RawJsonBody(request, bytes): RawJsonBody<CreateInstance, MAX_LAUNCH_BODY>,
 ) -> ApiResult<Response> {
+    if bytes.len() > MAX_JSON_BODY && request.user_data.is_none() && request.ssh_keys.is_empty() {
+        return Err(too_large(MAX_JSON_BODY));
+    }
     let wait = wait::preferred(&headers)?;
     let idempotency = match headers.get("idempotency-key") {
         None => None,

@@ -258,6 +258,9 @@ impl Heard {
             | Command::HubReport { .. }
             | Command::HubLost { .. }
             | Command::AddImage { .. }
+            | Command::BeginImport { .. }
+            | Command::ImportProgress { .. }
+            | Command::FinishImport { .. }
             | Command::DeleteImage { .. }
             | Command::AcknowledgeAlert { .. } => {}
         }

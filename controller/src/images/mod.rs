@@ -4,10 +4,16 @@
 //!  upload ─▶ staging/NAME (size capped, digest computed while writing) ─▶ magic checked ─▶ fsync ─▶ rename to DIGEST
 //! ```
 //!
+//! An archive, uploaded or fetched, is first converted to such a file: see `import`.
+//!
 //! Owns the files; which images exist and what they are called is the model's. A file that the model does not know is a
 //! leftover and is removed at start.
 
+pub mod fetch;
+pub mod import;
+mod job;
 mod serve;
+mod unpack;
 mod upload;
 
 use std::collections::BTreeSet;
@@ -52,6 +58,12 @@ impl ImageStore {
     #[must_use]
     pub fn path(&self, digest: &ImageDigest) -> PathBuf {
         self.dir.join(digest.hex())
+    }
+
+    /// Where files are written that are not images yet. Emptied at start.
+    #[must_use]
+    pub fn staging(&self) -> PathBuf {
+        self.dir.join("staging")
     }
 
     /// Keeps others from storing or removing image files until dropped.

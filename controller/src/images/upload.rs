@@ -35,7 +35,7 @@ impl ImageStore {
     /// `body_too_large`, `invalid_field` when it is not a file system of that format, `store_full`, or `internal`.
     pub async fn stage(&self, body: Body, format: RootfsFormat) -> Result<Staged, Problem> {
         let name = random::bytes::<8>().map_err(|e| failed("making a name", &e))?;
-        let path = self.dir.join("staging").join(crate::credentials::hex(&name));
+        let path = self.staging().join(crate::credentials::hex(&name));
         let mut staged = Staged { path, digest: ImageDigest::from_sha256(&[0; 32]), size: 0 };
         let mut file = File::options()
             .create_new(true)
@@ -75,6 +75,31 @@ impl ImageStore {
     }
 }
 
+impl Staged {
+    /// A file that the unpacking process made: its digest is computed here, its word is not taken.
+    ///
+    /// # Errors
+    /// `invalid_field` when it is not a file system of that format, or `internal`.
+    pub async fn adopt(path: PathBuf, format: RootfsFormat) -> Result<Self, Problem> {
+        let mut staged = Self { path, digest: ImageDigest::from_sha256(&[0; 32]), size: 0 };
+        let mut file = File::open(&staged.path).await.map_err(|e| failed("opening the file", &e))?;
+        check_magic(&mut file, format).await?;
+        file.rewind().await.map_err(|e| failed("reading the file", &e))?;
+        let (mut hash, mut chunk) = (Sha256::new(), vec![0; 1 << 20]);
+        loop {
+            match file.read(&mut chunk).await.map_err(|e| failed("reading the file", &e))? {
+                0 => break,
+                count => {
+                    hash.update(&chunk[..count]);
+                    staged.size += count as u64;
+                }
+            }
+        }
+        staged.digest = ImageDigest::from_sha256(&hash.finalize().into());
+        Ok(staged)
+    }
+}
+
 impl Drop for Staged {
     fn drop(&mut self) {
         // Gone already when it was kept.
@@ -104,7 +129,8 @@ async fn check_magic(file: &mut File, format: RootfsFormat) -> Result<(), Proble
     }
 }
 
-fn failed(step: &str, error: &std::io::Error) -> Problem {
+/// The problem for a file that could not be worked on.
+pub fn failed(step: &str, error: &std::io::Error) -> Problem {
     if error.kind() == std::io::ErrorKind::StorageFull {
         return Problem::new(Code::StoreFull, "the controller's disk is full: the image was not stored");
     }

@@ -83,6 +83,28 @@ async fn a_node_speaks_only_of_its_own() {
 }
 
 #[tokio::test]
+async fn user_data_is_given_to_the_node_that_has_the_instance_and_to_nobody_else() {
+    let controller = Controller::start();
+    controller.add_image("busybox").await;
+    let mut mine = Agent::join(&controller, "n01").await;
+    // Longer than any other request may be: every character becomes two.
+    let data = format!("#!/bin/sh\n{}", "\"".repeat(60_000));
+    let body = json!({"image": "busybox", "name": "web", "user_data": data});
+    assert_eq!(controller.post("/v1/instances", &body).await.0, 202);
+    let set = mine.desired(|set| !set["allocations"].as_array().unwrap().is_empty()).await;
+    let spec = &set["allocations"][0];
+    assert_eq!(spec["first_boot"], true);
+    assert!(spec.get("user_data").is_none(), "it is fetched once, and not part of every desired set");
+    let path = format!("/agent/v1/allocations/{}/first-boot", spec["id"].as_str().unwrap());
+    let get = |token: String| controller.anonymous(Method::GET, &path).bearer_auth(token).send();
+    let (status, given) = parts(get(secret("n01")).await.unwrap()).await;
+    assert_eq!((status, given["user_data"].as_str()), (200, Some(data.as_str())));
+    assert_eq!(get(secret("n02")).await.unwrap().status(), 404);
+    assert_eq!(get(TOKEN.to_owned()).await.unwrap().status(), 401, "a user has no business here");
+    assert!(controller.get("/v1/instances/web").await.get("user_data").is_none());
+}
+
+#[tokio::test]
 async fn an_image_is_served_by_digest_and_by_range() {
     let controller = Controller::start();
     let digest = controller.add_image("busybox").await;

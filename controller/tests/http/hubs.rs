@@ -124,3 +124,51 @@ async fn frames_become_readings_and_garbage_only_counts() {
     }
     std::fs::remove_file(&link).unwrap();
 }
+
+/// Floods the line with 1 Mbit/s for 5 s: good frames, then noise. Prints what it cost; a machine that is shared has no
+/// speed to assert.
+#[tokio::test]
+async fn a_flood_is_dropped_by_budget_and_readings_go_on() {
+    const PIECE: usize = 12_500;
+    let link = std::env::temp_dir().join(format!("roost-controller-flood-{}", std::process::id()));
+    let mut hub = Hub::plug(&link);
+    let controller = Controller::start_with_hub(&link);
+    tokio::time::sleep(Duration::from_millis(500)).await;
+    hub.reading(2150);
+    hub.reading(2150);
+    hub_until(&controller, "a reading arrives", |hub| hub["probes"][0]["temperature"] == 21.5).await;
+
+    let (began, used) = (Instant::now(), controller.processor_time());
+    for tenth in 0..50_u32 {
+        let mut piece = Vec::with_capacity(PIECE + 128);
+        while piece.len() < PIECE {
+            if tenth < 25 {
+                hub.seq = hub.seq.wrapping_add(1);
+                let reading =
+                    Reading { seq: hub.seq, probe: 1, temperature_centi: Some(2150), humidity_centi: None, kind: None };
+                piece.extend_from_slice(&Frame::Reading(reading).line());
+            } else {
+                piece.extend_from_slice(b"$R,1,9\xff\x00 nonsense $$\r\n");
+            }
+        }
+        hub.write(&piece);
+        let due = began + Duration::from_millis(100) * (tenth + 1);
+        tokio::time::sleep(due.saturating_duration_since(Instant::now())).await;
+    }
+    let (wall, used) = (began.elapsed(), controller.processor_time() - used);
+    println!(
+        "1 Mbit/s for {wall:?}: {used:?} of processor time, {:.1} %",
+        used.as_secs_f64() / wall.as_secs_f64() * 100.0
+    );
+
+    let flooded =
+        hub_until(&controller, "the flood is dropped", |hub| hub["counters"]["dropped"].as_u64() > Some(5_000)).await;
+    assert_eq!(flooded["connected"], true, "{flooded}");
+    let deadline = Instant::now() + Duration::from_secs(12);
+    while controller.get("/v1/hubs").await["items"][0]["probes"][0]["temperature"] != 23.0 {
+        hub.reading(2300);
+        tokio::time::sleep(Duration::from_millis(200)).await;
+        assert!(Instant::now() < deadline, "readings do not go on");
+    }
+    std::fs::remove_file(&link).unwrap();
+}

@@ -13,8 +13,9 @@ pub const MAX_USER_DATA: usize = 64 * 1024;
 pub const MAX_SSH_KEYS: usize = 64;
 /// The longest SSH key: 8 KiB; one of RSA with 16,384 bits has 2,800 bytes.
 pub const MAX_SSH_KEY: usize = 8 * 1024;
-/// The largest body of a launch: user data may become six times as long as JSON, and there are keys beside it.
-pub const MAX_LAUNCH_BODY: usize = 1 << 20;
+/// The largest body of a launch with any of this: user data may become six times as long as JSON (384 KiB), and there are
+/// keys and the rest beside it (128 KiB). Without, a launch is as small as any other request.
+pub const MAX_LAUNCH_BODY: usize = 512 * 1024;
 
 /// Text for cloud-init, or a script: begins with `#cloud-config`, `#!`, and so on.
 #[derive(Clone, PartialEq, Eq, Serialize, Deserialize)]

@@ -1,5 +1,6 @@
 //! Images: one read-only root file system file, named by its digest, found by alias.
 
+use std::collections::BTreeMap;
 use std::fmt;
 use std::str::FromStr;
 
@@ -97,6 +98,86 @@ impl RootfsFormat {
     }
 }
 
+/// What an archive is that an image is made of.
+#[derive(Clone, Copy, Default, PartialEq, Eq, Debug, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+#[cfg_attr(feature = "openapi", derive(utoipa::ToSchema))]
+pub enum ArchiveKind {
+    /// Found out by looking: layers if it says so, else a root file system.
+    #[default]
+    Auto,
+    /// A root file system as a tar archive, with or without LXC's `rootfs/` around it.
+    Tar,
+    /// An OCI image layout as a tar archive.
+    Oci,
+    /// What `docker save` writes.
+    Docker,
+}
+
+/// How an image wants to be started when nobody says otherwise. It is data: nothing of it is looked up or run on the way.
+#[derive(Clone, Default, PartialEq, Eq, Debug, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+#[cfg_attr(feature = "openapi", derive(utoipa::ToSchema))]
+pub struct Startup {
+    /// Entry point and arguments in one; empty when it says none.
+    pub command: Vec<String>,
+    /// Environment.
+    pub env: BTreeMap<String, String>,
+    /// Working directory; empty for the root.
+    pub workdir: String,
+    /// Name or number, with or without a group; empty for root.
+    pub user: String,
+}
+
+impl Startup {
+    /// Nothing is said.
+    #[must_use]
+    pub fn is_empty(&self) -> bool {
+        *self == Self::default()
+    }
+}
+
+/// The body of `POST /v1/images` in JSON: an image to be fetched from elsewhere. Exactly one of `url` and `registry`.
+#[derive(Clone, PartialEq, Eq, Debug, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+#[cfg_attr(feature = "openapi", derive(utoipa::ToSchema))]
+pub struct ImportImage {
+    /// The alias that will stand for it.
+    pub alias: String,
+    /// An archive on a web server, `https://…`.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub url: Option<String>,
+    /// SHA-256 of that archive, 64 hexadecimal digits; needed with `url`.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub sha256: Option<String>,
+    /// An image in a registry, `host[:port]/name[:tag]` or `host[:port]/name@sha256:…`.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub registry: Option<String>,
+    /// For nodes of this instruction set; may be left out where the source has only one.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub arch: Option<Arch>,
+    /// Which image of an archive with several.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub tag: Option<String>,
+    /// One line for people.
+    #[serde(default)]
+    pub description: String,
+}
+
+/// Whether a text may be an alias: 1 to 63 of `a-z 0-9 . _ -`, the first a letter or digit.
+///
+/// # Errors
+/// What is wrong with it.
+pub fn check_alias(alias: &str) -> Result<(), String> {
+    let starts_well = alias.bytes().next().is_some_and(|byte| byte.is_ascii_lowercase() || byte.is_ascii_digit());
+    let allowed = |byte: u8| byte.is_ascii_lowercase() || byte.is_ascii_digit() || b"._-".contains(&byte);
+    if starts_well && alias.len() <= 63 && alias.bytes().all(allowed) {
+        Ok(())
+    } else {
+        Err("an alias has 1 to 63 of a-z, 0-9, '.', '_' and '-', and begins with a letter or digit".to_owned())
+    }
+}
+
 /// What an image says of itself: the query parameters of `POST /v1/images`, the `manifest.yaml` of a recipe.
 #[derive(Clone, PartialEq, Eq, Debug, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
@@ -132,8 +213,26 @@ pub struct Image {
     pub size_bytes: u64,
     /// Path of its own init, where it has one.
     pub init: Option<String>,
+    /// How it wants to be started, where it says so.
+    #[serde(default, skip_serializing_if = "Startup::is_empty")]
+    pub startup: Startup,
     /// One line for people.
     pub description: String,
     /// When it was stored.
     pub created_at: Timestamp,
+}
+
+#[cfg(test)]
+mod tests {
+    use super::check_alias;
+
+    #[test]
+    fn an_alias_is_a_plain_word() {
+        for good in ["debian", "0", "alpine-3.20", "a_b"] {
+            assert!(check_alias(good).is_ok(), "{good}");
+        }
+        for bad in ["", ".hidden", "-x", "Debian", "a/b", "a b", "a:b", "ä", &"a".repeat(64)] {
+            assert!(check_alias(bad).is_err(), "{bad}");
+        }
+    }
 }

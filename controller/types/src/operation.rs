@@ -31,6 +31,8 @@ pub enum OperationKind {
     NodeDrain,
     /// A node's power is switched; done when confirmed.
     NodePower,
+    /// An image is imported; done when it is stored.
+    ImageImport,
 }
 
 /// How far it is.

@@ -78,6 +78,8 @@ codes! {
     InstanceFailed = "instance_failed", 409, "The instance failed";
     /// A snapshot could not be made or restored.
     SnapshotFailed = "snapshot_failed", 409, "The snapshot failed";
+    /// An archive, or what was found at a source, is not an image that can be used.
+    InvalidImage = "invalid_image", 422, "The image cannot be used";
     /// No node could ever hold it.
     TooLarge = "too_large", 422, "No node is large enough";
     /// Too many requests.

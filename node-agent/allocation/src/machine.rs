@@ -362,6 +362,14 @@ impl Machine {
         Changes { reports, gone: std::mem::take(&mut self.gone).into_iter().collect() }
     }
 
+    /// Images that an allocation needs, or that are on their way: all others may go when room is short.
+    #[must_use]
+    pub fn images_in_use(&self) -> BTreeSet<ImageDigest> {
+        let needed = self.entries.values().filter_map(|entry| entry.spec().map(|spec| spec.image.clone()));
+        let coming = self.images.iter().filter(|(_, image)| image.fetching).map(|(digest, _)| digest.clone());
+        needed.chain(coming).collect()
+    }
+
     /// Whether an image arrived since the last call.
     pub const fn take_new_images(&mut self) -> bool {
         std::mem::replace(&mut self.new_images, false)

@@ -7,6 +7,8 @@ mod place;
 mod pull;
 mod push;
 
+pub(super) use push::Pieces;
+
 use std::io::IsTerminal;
 
 use crate::args::CpArgs;

@@ -37,6 +37,7 @@ pub async fn run(
             let image = image?;
             show(style, &image)
         }
+        ImageCommand::Import(args) => super::image_import::run(&client()?, style, args).await,
         ImageCommand::Delete { image } => {
             client()?.act(Method::DELETE, &format!("/v1/images/{}", segment(&image))).await?;
             print(&format!("{image}\n"))
@@ -90,7 +91,8 @@ fn mebibytes(bytes: u64) -> f64 {
     bytes as f64 / f64::from(1 << 20)
 }
 
-fn show(style: Style, image: &Image) -> Result<(), CliError> {
+/// Prints one image.
+pub fn show(style: Style, image: &Image) -> Result<(), CliError> {
     let lines = [
         ("Alias", image.aliases.join(",")),
         ("Digest", image.digest.to_string()),
@@ -98,6 +100,7 @@ fn show(style: Style, image: &Image) -> Result<(), CliError> {
         ("Format", word(&image.format)),
         ("Arch", image.arch.to_string()),
         ("Init", or_dash(image.init.as_ref())),
+        ("Command", or_dash((!image.startup.command.is_empty()).then(|| image.startup.command.join(" ")))),
     ];
     print(&style.one(image, image.digest.as_str(), &lines)?)
 }

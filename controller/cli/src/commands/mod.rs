@@ -9,6 +9,7 @@ mod file;
 mod flash;
 mod hub;
 mod image;
+mod image_import;
 mod instance;
 mod launch;
 mod logs;

@@ -46,6 +46,7 @@ fn execute(draft: &mut Draft, command: &Command) -> Result<Reply, Problem> {
     match command {
         Command::Started { version } => {
             draft.event(EventKind::ControllerStarted, "/v1/", format!("controller {version} started"));
+            images::abandon_imports(draft);
             Ok(Reply::Done)
         }
         Command::Tick => {
@@ -78,6 +79,11 @@ fn execute(draft: &mut Draft, command: &Command) -> Result<Reply, Problem> {
         }
         Command::HubLost { hub, reason } => hubs::lost(draft, hub, reason),
         Command::AddImage { image } => Ok(images::add(draft, image)),
+        Command::BeginImport { alias } => Ok(images::begin_import(draft, alias)),
+        Command::ImportProgress { operation, progress } => Ok(images::progress(draft, *operation, progress)),
+        Command::FinishImport { operation, outcome } => {
+            images::finish_import(draft, *operation, outcome.as_deref().map_err(Clone::clone))
+        }
         Command::DeleteImage { image } => images::delete(draft, image),
         Command::AcknowledgeAlert { alert } => operations::acknowledge(draft, *alert),
     }

@@ -15,7 +15,8 @@ pub fn cancel(draft: &mut Draft, id: OperationId) -> Result<Reply, Problem> {
     }
     let undo = match row.kind {
         OperationKind::InstanceCreate => row.resource.strip_prefix("/v1/instances/").map(str::to_owned),
-        OperationKind::NodeDrain => None,
+        // The shell sees the end and stops fetching or converting.
+        OperationKind::NodeDrain | OperationKind::ImageImport => None,
         OperationKind::InstanceStart
         | OperationKind::InstanceStop
         | OperationKind::InstanceRestart
@@ -27,7 +28,7 @@ pub fn cancel(draft: &mut Draft, id: OperationId) -> Result<Reply, Problem> {
         | OperationKind::NodePower => {
             return Err(Problem::new(
                 Code::Conflict,
-                "only a launch or a drain can be cancelled; ask for the opposite",
+                "only a launch, a drain or an import can be cancelled; ask for the opposite",
             ));
         }
     };

@@ -133,6 +133,7 @@ impl World {
             format: RootfsFormat::Erofs,
             size_bytes: 1 << 20,
             init: Some("/sbin/init".into()),
+            startup: roost_types::image::Startup::default(),
             description: String::new(),
             created_at: now,
         };

@@ -105,6 +105,7 @@ impl Roost {
             size_bytes: 1 << 20,
             init: Some("/sbin/init".into()),
             description: String::new(),
+            startup: roost_types::image::Startup::default(),
             created_at: Timestamp(EPOCH_MS),
         };
         roost.must(Command::AddImage { image: Box::new(image) }, 0);

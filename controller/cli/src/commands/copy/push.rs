@@ -102,7 +102,7 @@ async fn send(
     let (pieces, mut arriving) = mpsc::channel::<io::Result<Vec<u8>>>(QUEUE);
     let broken = pieces.clone();
     let writing = tokio::task::spawn_blocking(move || {
-        let done = write(Pieces { buffer: Vec::with_capacity(PIECE), pieces });
+        let done = write(Pieces::new(pieces));
         if done.is_err() {
             // So that a part is not taken for the whole. Nobody listens when the other side has refused already.
             let _ = broken.blocking_send(Err(io::ErrorKind::InvalidData.into()));
@@ -133,9 +133,17 @@ async fn send(
 }
 
 /// Collects what is written into pieces of a body.
-struct Pieces {
+pub struct Pieces {
     buffer: Vec<u8>,
     pieces: mpsc::Sender<io::Result<Vec<u8>>>,
+}
+
+impl Pieces {
+    /// For a body that reads the other end.
+    #[must_use]
+    pub fn new(pieces: mpsc::Sender<io::Result<Vec<u8>>>) -> Self {
+        Self { buffer: Vec::with_capacity(PIECE), pieces }
+    }
 }
 
 impl Write for Pieces {
