@@ -204,6 +204,8 @@ pub struct Reader {
     directory: PathBuf,
     file: Option<File>,
     inode: u64,
+    /// It found a previous file and no current one, as between the two steps of a turn.
+    has_previous: bool,
     offset: u64,
 }
 
@@ -213,9 +215,10 @@ impl Reader {
     /// # Errors
     /// What reading says; a log that is not there yet is empty.
     pub fn open(directory: &Path, lines: Option<u32>) -> io::Result<(Vec<LogChunk>, Self)> {
-        let mut reader = Self { directory: directory.to_owned(), file: None, inode: 0, offset: 0 };
+        let mut reader = Self { directory: directory.to_owned(), file: None, inode: 0, has_previous: false, offset: 0 };
         let mut bytes = fs::read(directory.join(PREVIOUS)).unwrap_or_default();
         reader.reopen()?;
+        reader.has_previous = reader.file.is_none() && !bytes.is_empty();
         bytes.extend(reader.read_new()?);
         let chunks = parse(&bytes);
         let wanted = lines.map_or(usize::MAX, |lines| lines as usize);
@@ -236,10 +239,14 @@ impl Reader {
             bytes.extend(self.read_new()?);
             // A reader that was slower than the ring finds the next file but one: what was between is gone.
             let previous = self.directory.join(PREVIOUS);
-            if fs::metadata(&previous).is_ok_and(|meta| meta.ino() != self.inode) {
-                bytes.extend(records(true, OVERWRITTEN));
+            if !self.has_previous && fs::metadata(&previous).is_ok_and(|meta| meta.ino() != self.inode) {
+                // One that waited for the first line has missed none.
+                if self.file.is_some() {
+                    bytes.extend(records(true, OVERWRITTEN));
+                }
                 bytes.extend(fs::read(&previous)?);
             }
+            self.has_previous = false;
             self.reopen()?;
             bytes.extend(self.read_new()?);
         }
