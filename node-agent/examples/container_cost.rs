@@ -1,7 +1,10 @@
-//! What starting a container costs: `true` in a container of its own, through a real keeper, one line of figures a run.
+//! What containers cost, through a real keeper. Run by `cargo xtask bench` as root.
 //!
-//! Run by `cargo xtask bench` as root. Each line is `WALL_US CPU_US`: from the request to the executed command, and the
-//! processor time of keeper and container until it has ended.
+//! | argument | prints |
+//! |---|---|
+//! | none | a line `WALL_US CPU_US` for each start of `true` in a container of its own: from the request to the executed command, and the processor time of keeper and container until it has ended |
+//! | `exec` | the same for each `true` executed in one running container, until its end is told |
+//! | `many N` | how many containers a second were started and kept running, two at a time |
 
 #[path = "../tests/runtime/rig.rs"]
 #[allow(dead_code, reason = "the tests use all of it")]
@@ -10,6 +13,8 @@ mod rig;
 use std::fs;
 use std::process::ExitCode;
 use std::time::Instant;
+
+use roost_agent::runtime::Runtime;
 
 /// Runs that are not counted.
 const WARM_UP: usize = 3;
@@ -22,13 +27,17 @@ fn main() -> ExitCode {
         return roost_agent::runtime::linux::keeper_main(arguments.into_iter().skip(1));
     }
     nix::sched::unshare(nix::sched::CloneFlags::CLONE_NEWNET).expect("a network namespace needs root");
-    rig::run(|rig| Box::pin(measure(rig)));
+    match arguments.first().and_then(|first| first.to_str()) {
+        None => rig::run(|rig| Box::pin(starts(rig))),
+        Some("exec") => rig::run(|rig| Box::pin(execs(rig))),
+        Some("many") => rig::run(|rig| Box::pin(many(rig))),
+        Some(other) => panic!("nothing is measured by the name of {other}"),
+    }
     rig::remove_image();
     ExitCode::SUCCESS
 }
 
-async fn measure(rig: &rig::Rig) {
-    use roost_agent::runtime::Runtime;
+async fn starts(rig: &rig::Rig) {
     let keeper = rig.runtime.keeper_pid().await.expect("a keeper");
     // Deleted at the end: a file system that looks for inodes that were not freed a moment ago is not what is measured.
     let mut started = Vec::new();
@@ -48,6 +57,37 @@ async fn measure(rig: &rig::Rig) {
     for id in started {
         rig.runtime.delete(id).await.expect("delete");
     }
+}
+
+async fn execs(rig: &rig::Rig) {
+    let keeper = rig.runtime.keeper_pid().await.expect("a keeper");
+    let spec = rig.spec(&["sleep", "1000"]);
+    rig.start(&spec).await;
+    for run in 0..WARM_UP + RUNS {
+        let before = on_cpu_us(keeper) + containers_us(rig);
+        let asked = Instant::now();
+        let (_, code) = rig.exec(spec.id, &["true"]).await;
+        let wall = asked.elapsed();
+        assert_eq!(code, 0, "true is true");
+        let cpu = on_cpu_us(keeper) + containers_us(rig) - before;
+        if run >= WARM_UP {
+            println!("{} {cpu}", wall.as_micros());
+        }
+    }
+}
+
+async fn many(rig: &rig::Rig) {
+    let count: usize = std::env::args().nth(2).and_then(|text| text.parse().ok()).expect("many N");
+    let began = Instant::now();
+    let half = || async {
+        for _ in 0..count / 2 {
+            rig.start(&rig.spec(&["sleep", "1000"])).await;
+        }
+    };
+    tokio::join!(half(), half());
+    #[expect(clippy::cast_precision_loss, reason = "some hundred containers")]
+    let rate = (count / 2 * 2) as f64 / began.elapsed().as_secs_f64();
+    println!("{rate:.1}");
 }
 
 /// Processor time of a single-threaded process, in microseconds.
