@@ -56,6 +56,7 @@ cases![
     a_containers_output_is_no_file_it_can_change,
     a_new_agent_finds_what_runs_and_loses_no_line,
     a_killed_keeper_is_replaced_and_adopts,
+    fifty_containers_outlive_agent_and_keeper,
     an_exit_without_a_keeper_is_noticed_by_the_next,
     after_a_power_cut_containers_are_exited,
     the_images_own_init_boots_and_shuts_down,
@@ -429,6 +430,47 @@ async fn a_killed_keeper_is_replaced_and_adopts(rig: &Rig) {
     let second = rig.spec(&["sleep", "1000"]);
     rig.start(&second).await;
     rig.runtime.stop(spec.id, Duration::from_secs(5)).await.expect("an adopted container stops");
+}
+
+/// How long adopting took is printed, not asserted.
+async fn fifty_containers_outlive_agent_and_keeper(rig: &Rig) {
+    let script = "i=0; while [ $i -lt 20 ]; do echo line $i; i=$((i+1)); sleep 0.1; done; exec sleep 1000";
+    let mut started = Vec::new();
+    for _ in 0..50 {
+        let spec = rig.spec(&["sh", "-c", script]);
+        started.push((spec.id, rig.start(&spec).await));
+    }
+    let same = |containers: Vec<roost_agent::runtime::ContainerStatus>| {
+        let runs = |id: AllocationId, was: u32| {
+            let state = containers.iter().find(|container| container.id == id).map(|container| &container.state);
+            matches!(state, Some(ContainerState::Running { pid, .. }) if *pid == was)
+        };
+        started.iter().all(|(id, pid)| runs(*id, *pid))
+    };
+    rig.runtime.disconnect();
+    let began = Instant::now();
+    let next = LinuxRuntime::connect(rig.config.clone()).await.expect("the next agent");
+    assert!(same(next.list().await.expect("a list")), "a new agent finds all as they were");
+    println!("adopted by a new agent after {:?}", began.elapsed());
+    let expected: String = (0..20).map(|i| format!("line {i}\n")).collect();
+    for (id, _) in &started {
+        let id = *id;
+        rig.wait_for_log(id, "line 19").await;
+        assert_eq!(rig.log(id).await, expected, "no line is lost or doubled");
+    }
+    rig.kill_keeper().await;
+    let began = Instant::now();
+    // What was asked of the keeper that died fails, and is asked again.
+    let list = async {
+        loop {
+            match next.list().await {
+                Ok(containers) => return containers,
+                Err(_) => tokio::time::sleep(Duration::from_millis(1)).await,
+            }
+        }
+    };
+    assert!(same(list.await), "a new keeper finds all as they were");
+    println!("adopted by a new keeper after {:?}", began.elapsed());
 }
 
 async fn an_exit_without_a_keeper_is_noticed_by_the_next(rig: &Rig) {
