@@ -185,7 +185,8 @@ fn children(pid: u32) -> Vec<u32> {
 mod tests {
     use std::fs;
     use std::process::Command;
-    use std::time::Duration;
+    use std::thread::sleep;
+    use std::time::{Duration, Instant};
 
     use super::{Steps, is_quiet, logged};
     use crate::tally::Tally;
@@ -210,9 +211,17 @@ mod tests {
         let ended = logged("self-hang", &mut shell(script), Duration::from_millis(500));
         assert!(ended.is_err_and(|error| error.to_string().contains("did not end")));
         let grandchild = super::read_log("self-hang").expect("its log");
-        let stat = fs::read_to_string(format!("/proc/{}/stat", grandchild.trim())).unwrap_or_default();
-        // Gone, or dead and about to be reaped by whoever inherited it.
-        assert!(stat.is_empty() || stat.contains(") Z"), "{stat}");
+        let deadline = Instant::now() + AMPLE;
+        while !is_dead(grandchild.trim()) {
+            assert!(Instant::now() < deadline, "{grandchild} still runs");
+            sleep(super::POLL);
+        }
+    }
+
+    /// Gone, or dead and about to be reaped by whoever inherited it. A killed process is still seen running until it
+    /// has been given the processor to die on.
+    fn is_dead(pid: &str) -> bool {
+        fs::read_to_string(format!("/proc/{pid}/stat")).map_or(true, |stat| stat.contains(") Z"))
     }
 
     #[test]
