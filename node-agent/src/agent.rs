@@ -20,8 +20,9 @@ use tokio::task::spawn_blocking;
 use tokio::time::{Instant, interval_at};
 
 use crate::cgroup::Cgroup;
-use crate::clock::{self, chain};
+use crate::clock;
 use crate::config::Config;
+use crate::errors::chain;
 use crate::executor::Executor;
 use crate::facts;
 use crate::firewall::Firewall;
@@ -187,9 +188,9 @@ impl<R: Runtime> Agent<R> {
     fn publish(&self) {
         let plan = self.machine.firewall();
         self.plans.send_if_modified(|shown| {
-            let is_new = shown.as_deref() != plan.as_ref();
+            let is_new = shown.as_ref() != plan;
             if is_new {
-                *shown = plan.map(Arc::new);
+                *shown = plan.cloned();
             }
             is_new
         });

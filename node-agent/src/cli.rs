@@ -7,8 +7,8 @@ use std::process::ExitCode;
 use clap::{Parser, Subcommand};
 use tokio::signal::unix::{SignalKind, signal};
 
-use crate::clock::chain;
 use crate::config::{Config, RunArgs};
+use crate::errors::chain;
 use crate::node;
 
 #[derive(Parser, Debug)]

@@ -15,8 +15,8 @@ use roost_types::{AllocationId, AllocationSpec, MemoryBytes, SnapshotId};
 use tokio::sync::{Semaphore, mpsc};
 use tokio::task::spawn_blocking;
 
-use crate::clock::chain;
 use crate::controller::Controller;
+use crate::errors::chain;
 use crate::firewall::Firewall;
 use crate::first_boot;
 use crate::images::{Images, Wanted};

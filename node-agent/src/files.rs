@@ -90,7 +90,7 @@ impl FileError {
             | Self::NoRoom { .. }
             | Self::CutOff { .. }
             | Self::Tree(_)
-            | Self::Output(_) => crate::clock::chain(self),
+            | Self::Output(_) => crate::errors::chain(self),
         };
         FileFailure { code, detail }
     }

@@ -17,8 +17,8 @@ use hyper::{Method, StatusCode};
 use roost_types::AllocationId;
 use roost_types::first_boot::MAX_LAUNCH_BODY;
 
-use crate::clock::chain;
 use crate::controller::{Controller, HttpError};
+use crate::errors::chain;
 use crate::runtime::{ExecPlan, Runtime};
 
 /// How long the controller may take to answer.

@@ -18,11 +18,6 @@ use rustix::fs::{CWD, Mode, OFlags};
 
 use crate::trees::{Pack, Rules, TreeError, unpack};
 
-/// The most entries of a layer.
-const MAX_ENTRIES: u64 = 1_000_000;
-/// The deepest path of a layer.
-const MAX_DEPTH: usize = crate::trees::MAX_DEPTH;
-
 /// Why a layer cannot be moved.
 #[derive(Debug, thiserror::Error)]
 pub enum LayerError {

@@ -24,6 +24,7 @@ pub mod cli;
 mod clock;
 pub mod config;
 pub mod controller;
+pub mod errors;
 pub mod executor;
 pub mod facts;
 pub mod files;

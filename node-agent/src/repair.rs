@@ -10,7 +10,7 @@ use roost_types::sync::NodeNetwork;
 use tokio::sync::watch;
 use tokio::time::{Instant, MissedTickBehavior, interval_at};
 
-use crate::clock::chain;
+use crate::errors::chain;
 use crate::firewall::Firewall;
 use crate::network::{Shown, faults};
 use crate::outbox::Outbox;

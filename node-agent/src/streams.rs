@@ -29,8 +29,8 @@ use tokio_tungstenite::tungstenite::protocol::WebSocketConfig;
 use tokio_tungstenite::tungstenite::{Error as WsError, Message};
 use tokio_tungstenite::{WebSocketStream, client_async_with_config};
 
-use crate::clock::chain;
 use crate::controller::{Controller, HttpError};
+use crate::errors::chain;
 use crate::layers;
 use crate::runtime::{Runtime, RuntimeError};
 

@@ -28,6 +28,7 @@ use tokio::sync::{Notify, mpsc, oneshot};
 
 use crate::clock;
 use crate::controller::{Connection, Controller, HttpError};
+use crate::errors::chain;
 use crate::outbox::{News, Outbox};
 use crate::random::jittered;
 use crate::vitals::Sampler;
@@ -265,7 +266,7 @@ impl Lane {
     async fn pause(&mut self, lane: &str, error: &SyncError) {
         let pause = PAUSE_FIRST.saturating_mul(1 << self.failures.min(6)).min(PAUSE_LONGEST);
         if self.failures == 0 {
-            tracing::warn!(lane, error = %clock::chain(error), "cannot talk to the controller; trying again");
+            tracing::warn!(lane, error = %chain(error), "cannot talk to the controller; trying again");
         }
         self.failures = self.failures.saturating_add(1);
         tokio::time::sleep(jittered(pause)).await;

@@ -5,9 +5,11 @@
 //! files of the person at the command line.
 
 mod pack;
+mod pieces;
 mod unpack;
 
 pub use pack::Pack;
+pub use pieces::Pieces;
 pub use unpack::unpack;
 
 use std::io;

@@ -1,6 +1,7 @@
 //! The pure core in a small world: launches, heat, drains, silence and restarts, each told as a story.
 
 mod lifecycle;
+mod limits;
 mod network;
 mod node_loss;
 mod world;
@@ -60,39 +61,6 @@ fn stop_start_restart_and_delete_each_end_when_the_node_says_so() {
     assert_eq!(world.operation(operation).status, OperationStatus::Succeeded);
     assert_eq!(world.cluster.find_instance("web").unwrap_err().code, Code::NotFound);
     assert!(world.cluster.nodes().all(|node| world.cluster.allocations_on(node.id).next().is_none()));
-}
-
-#[test]
-fn a_running_instance_is_given_more_only_as_far_as_its_node_has_it() {
-    let mut world = World::new(2);
-    world.launch_named("web");
-    world.run(1);
-    let resize = |memory_bytes, cpu_millis| Command::PatchInstance {
-        instance: "web".into(),
-        patch: PatchInstance { memory_bytes, cpu_millis, ..PatchInstance::default() },
-        if_match: None,
-    };
-    world.must(resize(Some(MemoryBytes::mib(100)), None));
-    let web = world.instance("web");
-    assert_eq!((web.size, web.cpu_millis, web.memory_bytes), (None, 250, MemoryBytes::mib(100)));
-    let node = world.node_of("web");
-    let allocation = world.cluster.allocations_on(node).next().unwrap();
-    assert_eq!(allocation.spec.resources.memory_bytes, MemoryBytes::mib(100));
-    assert_eq!(web.state, InstanceState::Running);
-    // Another takes what is left of the node.
-    let mut neighbour = CreateInstance::of_image("busybox");
-    neighbour.name = Some("neighbour".into());
-    neighbour.constraints.node = world.instance("web").node.map(|name| name.to_string());
-    (neighbour.cpu_millis, neighbour.memory_bytes) = (Some(100), Some(MemoryBytes::mib(600)));
-    world.launch(neighbour).unwrap();
-    let problem = world.ask(resize(Some(MemoryBytes::mib(400)), None)).unwrap_err();
-    assert_eq!((problem.code, problem.field.as_deref()), (Code::Conflict, Some("memory_bytes")));
-    let problem = world.ask(resize(Some(MemoryBytes::mib(1 << 20)), None)).unwrap_err();
-    assert_eq!((problem.code, problem.field.as_deref()), (Code::TooLarge, Some("memory_bytes")));
-    let problem = world.ask(resize(None, Some(1))).unwrap_err();
-    assert_eq!((problem.code, problem.field.as_deref()), (Code::InvalidField, Some("cpu_millis")));
-    assert_eq!(world.instance("web").memory_bytes, MemoryBytes::mib(100));
-    world.check();
 }
 
 #[test]
@@ -273,31 +241,6 @@ fn a_moving_instance_never_has_two_allocations_that_may_run() {
     assert_eq!(world.instance("web").state, InstanceState::Running);
     assert_ne!(world.node_of("web"), from);
     assert!(world.cluster.allocations_on(from).next().is_none(), "nothing is left on the old node");
-}
-
-#[test]
-fn what_its_limits_do_to_an_instance_is_an_event_once() {
-    let mut world = World::new(14);
-    world.launch_named("web");
-    world.run(1);
-    let node = world.node_of("web");
-    let first = world.boards[&node].running.values().next().unwrap().clone();
-    let mut suffer = |strain: Strain, started_at| {
-        let live = world.cluster.live(node).unwrap();
-        let (agent_id, boot_id, seq) = (live.agent_id.clone(), live.boot_id.clone(), live.last_seq + 1);
-        let allocations = vec![AllocationReport { strain, started_at, ..first.clone() }];
-        let request = SyncRequest { agent_id, boot_id, seq, allocations, ..SyncRequest::default() };
-        world.must(Command::Sync { node, request: Box::new(request) });
-        (events(&world, EventKind::InstanceOomKilled).len(), events(&world, EventKind::InstanceStrained).len())
-    };
-    let strain = |oom_kills, cpu_throttled| Strain { oom_kills, cpu_throttled, memory_pressure: false };
-    assert_eq!(suffer(strain(0, true), first.started_at), (0, 1));
-    assert_eq!(suffer(strain(2, true), first.started_at), (1, 1));
-    assert_eq!(suffer(strain(2, false), first.started_at), (1, 2));
-    let later = first.started_at.map(|at| Timestamp(at.0 + 1000));
-    assert_eq!(suffer(strain(1, false), later), (2, 2), "a new start counts from zero");
-    let told = events(&world, EventKind::InstanceOomKilled);
-    assert!(told[0].contains("2 processes of instance web") && told[0].contains("64 MiB"), "{told:?}");
 }
 
 #[test]

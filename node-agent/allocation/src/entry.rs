@@ -172,7 +172,7 @@ impl Entry {
 
     /// The image is needed before the next start.
     pub(crate) fn needs_image(&self) -> bool {
-        self.wants_to_run() && !matches!(self.container, Container::Running { .. })
+        self.wants_to_run() && !self.is_running()
     }
 
     pub(crate) fn waits_until(&self, now: Timestamp) -> Option<Timestamp> {
@@ -347,7 +347,7 @@ impl Entry {
 
     /// New limits for a container that has ended by itself: what follows from its end stands.
     fn ended_meanwhile(&self, ongoing: Ongoing) -> bool {
-        matches!(ongoing, Ongoing::Limit { .. }) && !matches!(self.container, Container::Running { .. })
+        matches!(ongoing, Ongoing::Limit { .. }) && !self.is_running()
     }
 
     fn started(&mut self, epoch: u64, at: Timestamp, now: Timestamp) {

@@ -96,6 +96,7 @@ pub struct Machine {
     images: BTreeMap<ImageDigest, Image>,
     network_state: Shared<NodeNetwork>,
     firewall: Shared<FirewallPlan>,
+    planned_firewall: Option<Arc<FirewallPlan>>,
     ops: BTreeMap<u64, Target>,
     next_op: u64,
     gone: BTreeSet<AllocationId>,
@@ -258,7 +259,10 @@ impl Machine {
         self.plan_images(now, &mut actions);
         let wanted = self.wanted_firewall(network);
         if self.firewall.begin(&wanted, now) {
-            actions.push(self.begin(Target::Firewall, Work::ApplyFirewall(wanted)));
+            actions.push(self.begin(Target::Firewall, Work::ApplyFirewall(wanted.clone())));
+        }
+        if self.planned_firewall.as_deref() != Some(&wanted) {
+            self.planned_firewall = Some(Arc::new(wanted));
         }
         actions.sort_by_key(|action| rank(&action.work));
         Plan { actions, wake_at: self.wake_at(now) }
@@ -304,10 +308,10 @@ impl Machine {
         FirewallPlan { network, instances, names: self.names.clone() }
     }
 
-    /// What the firewall should be now; none before the first desired set.
+    /// What the firewall should be, as of the last plan; none before the first desired set.
     #[must_use]
-    pub fn firewall(&self) -> Option<FirewallPlan> {
-        self.network.clone().map(|network| self.wanted_firewall(network))
+    pub const fn firewall(&self) -> Option<&Arc<FirewallPlan>> {
+        self.planned_firewall.as_ref()
     }
 
     /// The network that was made; none while it is being changed.

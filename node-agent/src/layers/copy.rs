@@ -19,7 +19,8 @@ use rustix::fs::{
 };
 use rustix::io::Errno;
 
-use super::{LayerError, MAX_DEPTH, MAX_ENTRIES, at};
+use super::{LayerError, at};
+use crate::trees::{MAX_DEPTH, MAX_ENTRIES};
 
 /// The longest list of names of extended attributes, and the longest value, that Linux knows.
 const MAX_XATTR: usize = 64 * 1024;

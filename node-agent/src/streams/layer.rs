@@ -9,7 +9,7 @@ use tokio::task::spawn_blocking;
 
 use super::{MAX_DATA, Socket, StreamError};
 use crate::layers::{self, LayerError};
-use crate::trees::TreeError;
+use crate::trees::{Pieces, TreeError};
 
 /// Pieces that may wait for the network.
 const QUEUE: usize = 4;
@@ -17,7 +17,7 @@ const QUEUE: usize = 4;
 pub(super) async fn serve(socket: &mut Socket, dir: PathBuf) -> Result<StreamEnd, StreamError> {
     let (pieces, mut arriving) = mpsc::channel::<Vec<u8>>(QUEUE);
     let exporting = spawn_blocking(move || {
-        let mut out = layers::export(&dir, Pieces { buffer: Vec::with_capacity(MAX_DATA), pieces })?;
+        let mut out = layers::export(&dir, Pieces::new(MAX_DATA, |piece| pieces.blocking_send(piece).is_ok()))?;
         out.flush().map_err(|error| LayerError::from(TreeError::Archive(error)))
     });
     while let Some(piece) = arriving.recv().await {
@@ -26,29 +26,4 @@ pub(super) async fn serve(socket: &mut Socket, dir: PathBuf) -> Result<StreamEnd
     let result = exporting.await.map_err(|error| StreamError::Process("export", io::Error::other(error)))?;
     result?;
     Ok(StreamEnd::default())
-}
-
-/// Collects what is written into messages.
-struct Pieces {
-    buffer: Vec<u8>,
-    pieces: mpsc::Sender<Vec<u8>>,
-}
-
-impl Write for Pieces {
-    fn write(&mut self, data: &[u8]) -> io::Result<usize> {
-        if self.buffer.len() == MAX_DATA {
-            self.flush()?;
-        }
-        let n = data.len().min(MAX_DATA - self.buffer.len());
-        self.buffer.extend_from_slice(&data[..n]);
-        Ok(n)
-    }
-
-    fn flush(&mut self) -> io::Result<()> {
-        if self.buffer.is_empty() {
-            return Ok(());
-        }
-        let piece = std::mem::replace(&mut self.buffer, Vec::with_capacity(MAX_DATA));
-        self.pieces.blocking_send(piece).map_err(|_| io::ErrorKind::BrokenPipe.into())
-    }
 }

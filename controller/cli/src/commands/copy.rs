@@ -7,8 +7,6 @@ mod place;
 mod pull;
 mod push;
 
-pub(super) use push::Pieces;
-
 use std::io::IsTerminal;
 
 use crate::args::CpArgs;

@@ -6,13 +6,13 @@ use std::path::Path;
 use bytes::Bytes;
 use futures_util::stream;
 use reqwest::{Body, Method};
+use roost_agent::trees::Pieces;
 use roost_types::image::{ImportImage, check_alias};
 use roost_types::{Image, Operation};
 use tokio::fs::File;
 use tokio::io::AsyncReadExt;
 use tokio::sync::mpsc;
 
-use super::copy::Pieces;
 use super::finish;
 use super::image::show;
 use crate::args::ImportArgs;
@@ -23,7 +23,9 @@ use crate::progress::Transfer;
 
 /// Bytes sent at a time.
 const CHUNK: usize = 256 << 10;
-/// Chunks of a directory that wait for the network.
+/// The size of a piece of a directory's archive.
+const PIECE: usize = 64 << 10;
+/// Pieces of a directory that wait for the network.
 const QUEUE: usize = 4;
 /// Endings of archives' names, longest first.
 const ENDINGS: [&str; 11] =
@@ -138,7 +140,8 @@ fn directory_body(path: &Path, transfer: Transfer) -> Body {
     let (send, receive) = mpsc::channel::<io::Result<Vec<u8>>>(QUEUE);
     let path = path.to_owned();
     tokio::task::spawn_blocking(move || {
-        if let Err(error) = pack(&path, Pieces::new(send.clone())) {
+        let pieces = Pieces::new(PIECE, |piece| send.blocking_send(Ok(piece)).is_ok());
+        if let Err(error) = pack(&path, pieces) {
             // If nobody listens any more, the upload has failed for another reason.
             let _ = send.blocking_send(Err(error));
         }
@@ -150,7 +153,7 @@ fn directory_body(path: &Path, transfer: Transfer) -> Body {
     }))
 }
 
-fn pack(path: &Path, to: Pieces) -> io::Result<()> {
+fn pack(path: &Path, to: impl Write) -> io::Result<()> {
     let mut tar = tar::Builder::new(to);
     tar.follow_symlinks(false);
     tar.append_dir_all(".", path)?;

@@ -140,6 +140,7 @@ impl Runtime for LinuxRuntime {
     }
 
     async fn freeze(&self, id: AllocationId) -> Result<(), RuntimeError> {
+        self.require(1, "pauses").await?;
         match tokio::time::timeout(FREEZE_TIMEOUT, self.call_done(Call::Freeze { id })).await {
             Ok(frozen) => frozen,
             Err(_) => {
@@ -193,6 +194,7 @@ impl Runtime for LinuxRuntime {
     }
 
     async fn limit(&self, id: AllocationId, resources: &Resources) -> Result<(), RuntimeError> {
+        self.require(1, "live limits").await?;
         self.call_done(Call::Limit { id, resources: *resources }).await
     }
 
@@ -200,9 +202,9 @@ impl Runtime for LinuxRuntime {
         // The keeper knows whether it runs.
         let (reply, _) = self.call(Call::Stats { id }).await?;
         let Reply::Stats { .. } = reply else { return Err(unexpected(&reply)) };
-        let parent = self.shared.config.cgroup_parent.clone();
-        let read = tokio::task::spawn_blocking(move || usage::read(&parent, id));
-        Ok(read.await.map_err(|error| step("read what the container uses", io::Error::other(error)))??)
+        let Some(cgroups) = self.cgroups.clone() else { return Err(RuntimeError::NotRunning) };
+        let read = tokio::task::spawn_blocking(move || usage::read(&cgroups, id));
+        read.await.map_err(|error| step("read what the container uses", io::Error::other(error)))
     }
 
     fn counters(&self, id: AllocationId) -> Option<Counters> {

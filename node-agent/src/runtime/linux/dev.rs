@@ -7,12 +7,13 @@
 use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
 
 use rustix::fs::{AtFlags, FileType, Gid, Mode, Uid, chownat, makedev, mkdirat, mknodat, symlinkat};
-use rustix::mount::{FsMountFlags, FsOpenFlags, MountAttrFlags, fsconfig_create, fsconfig_set_string, fsmount, fsopen};
+use rustix::mount::MountAttrFlags;
 
+use super::mounts;
 use super::wire::{Context, Failure};
 
 /// Memory devices and the process's own terminal: name and minor number; the major is 1, of `tty` 5.
-const DEVICES: [(&str, u32, u32); 6] =
+pub const DEVICES: [(&str, u32, u32); 6] =
     [("null", 1, 3), ("zero", 1, 5), ("full", 1, 7), ("random", 1, 8), ("urandom", 1, 9), ("tty", 5, 0)];
 /// Places for what the container mounts.
 const DIRECTORIES: [&str; 3] = ["pts", "mqueue", "shm"];
@@ -30,14 +31,10 @@ const LINKS: [(&str, &str); 5] = [
 /// # Errors
 /// The step that failed.
 pub fn make(owner: u32) -> Result<OwnedFd, Failure> {
-    let context = fsopen("tmpfs", FsOpenFlags::FSOPEN_CLOEXEC).step(|| "open the file system tmpfs")?;
     let id = owner.to_string();
-    for (key, value) in [("mode", "755"), ("size", "64k"), ("uid", &id), ("gid", &id)] {
-        fsconfig_set_string(context.as_fd(), key, value).step(|| format!("set {key} of /dev to {value}"))?;
-    }
-    fsconfig_create(context.as_fd()).step(|| "make the file system of /dev")?;
+    let settings = [("mode", "755"), ("size", "64k"), ("uid", &id), ("gid", &id)];
     let attributes = MountAttrFlags::MOUNT_ATTR_NOSUID.union(MountAttrFlags::MOUNT_ATTR_NOEXEC);
-    let dev = fsmount(context.as_fd(), FsMountFlags::FSMOUNT_CLOEXEC, attributes).step(|| "make a mount of /dev")?;
+    let dev = mounts::new_mount("tmpfs", &settings, attributes)?;
     fill(dev.as_fd(), owner)?;
     Ok(dev)
 }

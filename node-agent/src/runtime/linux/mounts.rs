@@ -146,7 +146,11 @@ fn copy(below: BorrowedFd<'_>, path: &str) -> Result<OwnedFd, Failure> {
     open_tree(below, path, CLONE | OpenTreeFlags::AT_EMPTY_PATH).step(|| format!("copy the mount of {path}"))
 }
 
-fn new_mount(kind: &str, settings: &[(&str, &str)], attributes: MountAttrFlags) -> Result<OwnedFd, Failure> {
+/// Makes a file system of the kernel's own, attached nowhere yet.
+///
+/// # Errors
+/// The step that failed.
+pub fn new_mount(kind: &str, settings: &[(&str, &str)], attributes: MountAttrFlags) -> Result<OwnedFd, Failure> {
     let context = fsopen(kind, FsOpenFlags::FSOPEN_CLOEXEC).step(|| format!("open the file system {kind}"))?;
     for (key, value) in settings {
         fsconfig_set_string(context.as_fd(), *key, *value).step(|| format!("set {key} of {kind} to {value}"))?;

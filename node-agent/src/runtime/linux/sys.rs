@@ -1,7 +1,11 @@
 //! The system calls that no library wraps safely, each as a function that cannot be misused from safe code.
 //!
-//! The only module of the agent that holds `unsafe`. It owns no policy and keeps no state.
+//! The only module of the agent that holds `unsafe`, with its parts below `sys/`. It owns no policy and keeps no state.
 #![allow(unsafe_code)]
+
+mod bpf;
+mod loop_device;
+mod quota;
 
 use std::ffi::CString;
 use std::io;
@@ -9,6 +13,10 @@ use std::os::fd::{AsFd, AsRawFd, BorrowedFd, FromRawFd, OwnedFd, RawFd};
 use std::path::Path;
 
 use tokio::io::unix::AsyncFd;
+
+pub use bpf::{BpfInstruction, bpf_attach_device_program, bpf_device_programs, bpf_load_device_program};
+pub use loop_device::{loop_configure, loop_get_free};
+pub use quota::{project_set, quota_of, quota_set};
 
 use super::seccomp::Program;
 
@@ -138,72 +146,6 @@ pub fn mount_setattr(mount: BorrowedFd<'_>, change: MountChange<'_>) -> io::Resu
     })
 }
 
-/// `struct loop_config`: what `LOOP_CONFIGURE` takes.
-#[repr(C)]
-struct LoopConfig {
-    fd: u32,
-    block_size: u32,
-    info: LoopInfo64,
-    reserved: [u64; 8],
-}
-
-/// `struct loop_info64`.
-#[repr(C)]
-struct LoopInfo64 {
-    numbers: [u64; 5],
-    lo_number: u32,
-    lo_encrypt_type: u32,
-    lo_encrypt_key_size: u32,
-    lo_flags: u32,
-    file_name: [u8; 64],
-    crypt_name: [u8; 64],
-    encrypt_key: [u8; 32],
-    init: [u64; 2],
-}
-
-const LOOP_CTL_GET_FREE: u32 = 0x4C82;
-const LOOP_CONFIGURE: u32 = 0x4C0A;
-const LO_FLAGS_READ_ONLY: u32 = 1;
-const LO_FLAGS_AUTOCLEAR: u32 = 4;
-
-/// The number of a loop device that was free a moment ago.
-///
-/// # Errors
-/// What the control device says.
-pub fn loop_get_free(control: BorrowedFd<'_>) -> io::Result<u32> {
-    // SAFETY: takes no argument.
-    let number = unsafe { libc::ioctl(control.as_raw_fd(), LOOP_CTL_GET_FREE as _) };
-    u32::try_from(number).map_err(|_| io::Error::last_os_error())
-}
-
-/// Backs a loop device by a file, read-only, to be freed with its last user. `name` is what `losetup` will show.
-///
-/// # Errors
-/// `EBUSY` when another process took the device first.
-pub fn loop_configure(device: BorrowedFd<'_>, file: BorrowedFd<'_>, name: &str) -> io::Result<()> {
-    let mut file_name = [0_u8; 64];
-    let kept = name.len().min(63);
-    file_name[..kept].copy_from_slice(&name.as_bytes()[..kept]);
-    let config = LoopConfig {
-        fd: file.as_raw_fd() as u32,
-        block_size: 0,
-        info: LoopInfo64 {
-            numbers: [0; 5],
-            lo_number: 0,
-            lo_encrypt_type: 0,
-            lo_encrypt_key_size: 0,
-            lo_flags: LO_FLAGS_READ_ONLY | LO_FLAGS_AUTOCLEAR,
-            file_name,
-            crypt_name: [0; 64],
-            encrypt_key: [0; 32],
-            init: [0; 2],
-        },
-        reserved: [0; 8],
-    };
-    // SAFETY: `config` has the kernel's layout and outlives the call.
-    check(unsafe { libc::ioctl(device.as_raw_fd(), LOOP_CONFIGURE as _, &raw const config) }.into())
-}
-
 /// Installs a filter for this process and all it will execute.
 ///
 /// # Errors
@@ -215,203 +157,6 @@ pub fn seccomp_install(program: &Program) -> io::Result<()> {
     };
     // SAFETY: `Instruction` has the layout of `sock_filter`; the kernel copies the program during the call.
     check(unsafe { libc::syscall(libc::SYS_seccomp, libc::SECCOMP_SET_MODE_FILTER, 0, &raw const filter) })
-}
-
-/// One instruction of extended BPF, laid out as the kernel's `struct bpf_insn`.
-#[repr(C)]
-#[derive(Clone, Copy, PartialEq, Eq, Debug)]
-pub struct BpfInstruction {
-    code: u8,
-    /// Destination in the low half, source in the high one.
-    registers: u8,
-    offset: i16,
-    value: i32,
-}
-
-impl BpfInstruction {
-    /// `to = *(u32 *)(from + offset)`
-    #[must_use]
-    pub const fn load_word(to: u8, from: u8, offset: i16) -> Self {
-        Self { code: 0x61, registers: (from << 4) | to, offset, value: 0 }
-    }
-
-    /// `register &= value`
-    #[must_use]
-    pub const fn and(register: u8, value: i32) -> Self {
-        Self { code: 0x57, registers: register, offset: 0, value }
-    }
-
-    /// Goes over the next `count` instructions when the register holds the value.
-    #[must_use]
-    pub const fn skip_if_equal(register: u8, value: i32, count: i16) -> Self {
-        Self { code: 0x15, registers: register, offset: count, value }
-    }
-
-    /// Goes over the next `count` instructions unless the register holds the value.
-    #[must_use]
-    pub const fn skip_unless_equal(register: u8, value: i32, count: i16) -> Self {
-        Self { code: 0x55, registers: register, offset: count, value }
-    }
-
-    /// Ends the program with an answer.
-    #[must_use]
-    pub const fn answer(value: i32) -> [Self; 2] {
-        let set = Self { code: 0xb7, registers: 0, offset: 0, value };
-        [set, Self { code: 0x95, registers: 0, offset: 0, value: 0 }]
-    }
-}
-
-/// `BPF_PROG_TYPE_CGROUP_DEVICE`.
-const BPF_PROGRAM_OF_DEVICES: u32 = 15;
-/// `BPF_CGROUP_DEVICE`.
-const BPF_DEVICES_OF_GROUP: u32 = 6;
-
-/// Hands a program that decides about devices to the kernel.
-///
-/// # Errors
-/// What the verifier says.
-pub fn bpf_load_device_program(program: &[BpfInstruction]) -> io::Result<OwnedFd> {
-    #[repr(C)]
-    struct Load {
-        kind: u32,
-        count: u32,
-        instructions: u64,
-        license: u64,
-        log: [u64; 2],
-        version_and_flags: u64,
-    }
-    let load = Load {
-        kind: BPF_PROGRAM_OF_DEVICES,
-        count: u32::try_from(program.len()).map_err(|_| io::Error::from_raw_os_error(libc::E2BIG))?,
-        instructions: program.as_ptr() as u64,
-        license: c"".as_ptr() as u64,
-        log: [0; 2],
-        version_and_flags: 0,
-    };
-    // SAFETY: BPF_PROG_LOAD reads `load` and what it points to, all of which outlive the call.
-    let fd = unsafe { libc::syscall(libc::SYS_bpf, 5, &raw const load, size_of::<Load>()) };
-    check(fd)?;
-    // SAFETY: a fresh descriptor that nobody else owns.
-    Ok(unsafe { OwnedFd::from_raw_fd(fd as RawFd) })
-}
-
-/// Lets a program decide about the devices of a group of the unified hierarchy and of all below it.
-///
-/// # Errors
-/// What the kernel says.
-pub fn bpf_attach_device_program(group: BorrowedFd<'_>, program: BorrowedFd<'_>) -> io::Result<()> {
-    let attach = [group.as_raw_fd() as u32, program.as_raw_fd() as u32, BPF_DEVICES_OF_GROUP, 0];
-    // SAFETY: BPF_PROG_ATTACH reads four numbers that outlive the call.
-    check(unsafe { libc::syscall(libc::SYS_bpf, 8, &raw const attach, size_of_val(&attach)) })
-}
-
-/// How many programs decide about the devices of a group itself.
-///
-/// # Errors
-/// `EINVAL` where the kernel has no such programs.
-pub fn bpf_device_programs(group: BorrowedFd<'_>) -> io::Result<u32> {
-    #[repr(C)]
-    struct Query {
-        group: u32,
-        kind: u32,
-        flags: [u32; 2],
-        ids: u64,
-        count: u32,
-        unused: u32,
-    }
-    let mut query = Query {
-        group: group.as_raw_fd() as u32,
-        kind: BPF_DEVICES_OF_GROUP,
-        flags: [0; 2],
-        ids: 0,
-        count: 0,
-        unused: 0,
-    };
-    // SAFETY: BPF_PROG_QUERY reads and writes `query`, which outlives the call; without ids it only counts.
-    check(unsafe { libc::syscall(libc::SYS_bpf, 16, &raw mut query, size_of::<Query>()) })?;
-    Ok(query.count)
-}
-
-/// `struct fsxattr`.
-#[repr(C)]
-#[derive(Default)]
-struct FileAttributes {
-    flags: u32,
-    sizes: [u32; 2],
-    project: u32,
-    rest: [u32; 3],
-}
-
-const FS_IOC_FSGETXATTR: u32 = 0x801C_581F;
-const FS_IOC_FSSETXATTR: u32 = 0x401C_5820;
-/// What is made in a directory belongs to its project.
-const FS_XFLAG_PROJINHERIT: u32 = 0x200;
-
-/// Gives a file or directory to a project of quotas; `false` when it was its already.
-///
-/// # Errors
-/// What the file system says.
-pub fn project_set(file: BorrowedFd<'_>, project: u32) -> io::Result<bool> {
-    let mut attributes = FileAttributes::default();
-    // SAFETY: the request encodes the size of `attributes`, which outlives the call.
-    check(unsafe { libc::ioctl(file.as_raw_fd(), FS_IOC_FSGETXATTR as _, &raw mut attributes) }.into())?;
-    if attributes.project == project {
-        return Ok(false);
-    }
-    attributes.project = project;
-    attributes.flags |= FS_XFLAG_PROJINHERIT;
-    // SAFETY: as above.
-    check(unsafe { libc::ioctl(file.as_raw_fd(), FS_IOC_FSSETXATTR as _, &raw const attributes) }.into())?;
-    Ok(true)
-}
-
-/// `struct if_dqblk`.
-#[repr(C)]
-#[derive(Default)]
-struct Quota {
-    /// In blocks of 1 KiB.
-    hard: u64,
-    soft: u64,
-    /// In bytes.
-    used: u64,
-    inodes: [u64; 3],
-    times: [u64; 2],
-    valid: u32,
-    unused: u32,
-}
-
-/// `quotactl_fd`, the same number on every machine.
-const SYS_QUOTACTL_FD: libc::c_long = 443;
-const Q_GETQUOTA: u32 = 0x80_0007;
-const Q_SETQUOTA: u32 = 0x80_0008;
-const PROJECT_QUOTA: u32 = 2;
-/// Only the limits of blocks are given.
-const QIF_BLIMITS: u32 = 1;
-
-/// Limits what the files of a project may take on the file system of `on`.
-///
-/// # Errors
-/// `ESRCH` or `ENOTTY` and the like where it has no such quotas, `ENOSYS` before kernel 5.14.
-pub fn quota_set(on: BorrowedFd<'_>, project: u32, bytes: u64) -> io::Result<()> {
-    let blocks = bytes.div_ceil(1024);
-    let quota = Quota { hard: blocks, soft: blocks, valid: QIF_BLIMITS, ..Quota::default() };
-    // SAFETY: Q_SETQUOTA reads `quota`, which outlives the call.
-    check(unsafe {
-        libc::syscall(SYS_QUOTACTL_FD, on.as_raw_fd(), Q_SETQUOTA << 8 | PROJECT_QUOTA, project, &raw const quota)
-    })
-}
-
-/// What the files of a project take on the file system of `on`, in bytes.
-///
-/// # Errors
-/// As [`quota_set`].
-pub fn quota_of(on: BorrowedFd<'_>, project: u32) -> io::Result<u64> {
-    let mut quota = Quota::default();
-    // SAFETY: Q_GETQUOTA writes `quota`, which outlives the call.
-    check(unsafe {
-        libc::syscall(SYS_QUOTACTL_FD, on.as_raw_fd(), Q_GETQUOTA << 8 | PROJECT_QUOTA, project, &raw mut quota)
-    })?;
-    Ok(quota.used)
 }
 
 /// Marks every descriptor from `first` on close-on-exec.

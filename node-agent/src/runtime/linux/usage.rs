@@ -1,7 +1,6 @@
 //! What a running container uses, read by the agent: the keeper must not wait for any of it.
 
 use std::fs;
-use std::path::Path;
 use std::time::{Duration, Instant};
 
 use roost_types::stats::{InstanceStats, NetworkStats};
@@ -10,7 +9,6 @@ use roost_types::{AllocationId, Timestamp};
 use super::cgroup::Cgroups;
 use super::plan::veth_name;
 use super::sys;
-use super::wire::Failure;
 
 /// Reading one process's share of its pages takes the kernel up to a millisecond or two: the most processes that are read.
 const MAX_PROCESSES: usize = 256;
@@ -18,18 +16,15 @@ const MAX_PROCESSES: usize = 256;
 const SHARE_TIME: Duration = Duration::from_millis(200);
 
 /// Reads it. Blocks for as long as the kernel takes.
-///
-/// # Errors
-/// When no hierarchy is mounted.
-pub fn read(cgroup_parent: &Path, id: AllocationId) -> Result<InstanceStats, Failure> {
-    let cgroups = Cgroups::detect(cgroup_parent)?;
+#[must_use]
+pub fn read(cgroups: &Cgroups, id: AllocationId) -> InstanceStats {
     let text = id.to_string();
     let mut stats = cgroups.stats(&text);
     stats.at = Timestamp(sys::unix_ms());
     stats.memory.pss_bytes = shares(&cgroups.processes(&text));
     let devices = fs::read_to_string("/proc/self/net/dev").unwrap_or_default();
     stats.network = network_of(&devices, &veth_name(id));
-    Ok(stats)
+    stats
 }
 
 /// The processes' share of their pages.

@@ -23,8 +23,8 @@ use serde::{Deserialize, Serialize};
 
 /// Version of this protocol.
 pub const VERSION: u32 = 1;
-/// What was added within the version: 1 = files and consoles. A keeper cuts off who asks what it does not know, so the agent asks only
-/// what its keeper has.
+/// What was added within the version: 1 = files, consoles, live limits, pauses. A keeper cuts off who asks what it does
+/// not know, so the agent asks only what its keeper has.
 pub const MINOR: u32 = 1;
 /// The longest message: 128 KiB, 500 containers in a list. Below the default socket buffer of 208 KiB.
 pub const MAX_MESSAGE: usize = 128 * 1024;

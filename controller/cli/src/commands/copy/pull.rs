@@ -6,6 +6,7 @@ use std::path::Path;
 
 use futures_util::StreamExt;
 use reqwest::{Method, Response};
+use roost_agent::errors::chain;
 use roost_agent::trees::{Owner, Rules, unpack};
 use roost_types::FileKind;
 use rustix::fs::{CWD, Mode, OFlags};
@@ -13,7 +14,6 @@ use tokio::sync::mpsc;
 
 use super::Choices;
 use super::place::{There, files_path, is_contents, landing, last_part};
-use super::push::with_cause;
 use crate::client::Client;
 use crate::error::CliError;
 use crate::progress::Transfer;
@@ -47,7 +47,7 @@ pub async fn tree(client: &Client, from: &There, to: &Path, choices: &Choices) -
     };
     let what = format!("writing to {}", to.display());
     receive(client, answer, choices, move |archive| {
-        unpack(root, archive, u64::MAX, rules).map(drop).map_err(|e| CliError::step(what, with_cause(&e)))
+        unpack(root, archive, u64::MAX, rules).map(drop).map_err(|e| CliError::step(what, chain(&e)))
     })
     .await
 }

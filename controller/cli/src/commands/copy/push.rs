@@ -7,7 +7,8 @@ use std::os::unix::ffi::OsStrExt;
 use std::path::{Path, PathBuf};
 
 use reqwest::{Body, Method};
-use roost_agent::trees::{Owner, Pack, Rules, TreeError};
+use roost_agent::errors::chain;
+use roost_agent::trees::{Owner, Pack, Pieces, Rules, TreeError};
 use rustix::fs::{CWD, Mode, OFlags};
 use tokio::sync::mpsc;
 
@@ -48,16 +49,16 @@ pub async fn tree(client: &Client, from: &Path, to: &There, choices: &Choices) -
 
 /// Unpacks the archive on standard input.
 pub async fn stream(client: &Client, to: &There, choices: &Choices) -> Result<(), CliError> {
-    let copy = |mut out: Pieces| {
-        io::copy(&mut io::stdin().lock(), &mut out)
+    let copy = |out: &mut dyn Write| {
+        io::copy(&mut io::stdin().lock(), out)
             .and_then(|_| out.flush())
             .map_err(|e| CliError::step("reading standard input", e))
     };
     send(client, to, &to.path, choices, copy).await
 }
 
-fn pack(from: &Path, follow: bool, top: &str, rules: Rules, out: Pieces) -> Result<(), CliError> {
-    let failed = |e: TreeError| CliError::step(format!("reading {}", from.display()), with_cause(&e));
+fn pack(from: &Path, follow: bool, top: &str, rules: Rules, out: &mut dyn Write) -> Result<(), CliError> {
+    let failed = |e: TreeError| CliError::step(format!("reading {}", from.display()), chain(&e));
     let read = |e: rustix::io::Errno| CliError::step(format!("reading {}", from.display()), io::Error::from(e));
     let flags = OFlags::RDONLY | OFlags::NONBLOCK | OFlags::NOCTTY | OFlags::CLOEXEC;
     let mut archive = Pack::new(out, rules);
@@ -80,29 +81,19 @@ fn open_parent(path: &Path, flags: OFlags) -> Result<OwnedFd, rustix::io::Errno>
     rustix::fs::openat(CWD, parent, flags | OFlags::DIRECTORY, Mode::empty())
 }
 
-/// An error with its causes, in one line.
-pub fn with_cause(error: &dyn std::error::Error) -> String {
-    let mut text = error.to_string();
-    let mut cause = error.source();
-    while let Some(inner) = cause {
-        text = format!("{text}: {inner}");
-        cause = inner.source();
-    }
-    text
-}
-
 /// Sends what `write` writes, in a thread of its own, to be unpacked into a directory of an instance.
 async fn send(
     client: &Client,
     to: &There,
     directory: &str,
     choices: &Choices,
-    write: impl FnOnce(Pieces) -> Result<(), CliError> + Send + 'static,
+    write: impl FnOnce(&mut dyn Write) -> Result<(), CliError> + Send + 'static,
 ) -> Result<(), CliError> {
     let (pieces, mut arriving) = mpsc::channel::<io::Result<Vec<u8>>>(QUEUE);
     let broken = pieces.clone();
     let writing = tokio::task::spawn_blocking(move || {
-        let done = write(Pieces::new(pieces));
+        let mut out = Pieces::new(PIECE, |piece| pieces.blocking_send(Ok(piece)).is_ok());
+        let done = write(&mut out);
         if done.is_err() {
             // So that a part is not taken for the whole. Nobody listens when the other side has refused already.
             let _ = broken.blocking_send(Err(io::ErrorKind::InvalidData.into()));
@@ -129,38 +120,5 @@ async fn send(
         (_, Err(error)) => Err(error),
         (Err(error), Ok(())) => Err(error),
         (Ok(_), Ok(())) => Ok(()),
-    }
-}
-
-/// Collects what is written into pieces of a body.
-pub struct Pieces {
-    buffer: Vec<u8>,
-    pieces: mpsc::Sender<io::Result<Vec<u8>>>,
-}
-
-impl Pieces {
-    /// For a body that reads the other end.
-    #[must_use]
-    pub fn new(pieces: mpsc::Sender<io::Result<Vec<u8>>>) -> Self {
-        Self { buffer: Vec::with_capacity(PIECE), pieces }
-    }
-}
-
-impl Write for Pieces {
-    fn write(&mut self, data: &[u8]) -> io::Result<usize> {
-        if self.buffer.len() == PIECE {
-            self.flush()?;
-        }
-        let n = data.len().min(PIECE - self.buffer.len());
-        self.buffer.extend_from_slice(&data[..n]);
-        Ok(n)
-    }
-
-    fn flush(&mut self) -> io::Result<()> {
-        if self.buffer.is_empty() {
-            return Ok(());
-        }
-        let piece = std::mem::replace(&mut self.buffer, Vec::with_capacity(PIECE));
-        self.pieces.blocking_send(Ok(piece)).map_err(|_| io::ErrorKind::BrokenPipe.into())
     }
 }

@@ -8,42 +8,43 @@ use std::fs;
 use std::os::fd::AsFd;
 use std::path::Path;
 
+use crate::runtime::linux::dev;
 use crate::runtime::linux::sys::{self, BpfInstruction};
 use crate::runtime::linux::wire::{Context, Failure};
 
-/// Major and minor numbers of character devices; no minor number means all of them.
-const ALLOWED: [(u32, Option<u32>); 9] = [
-    (1, Some(3)), // null
-    (1, Some(5)), // zero
-    (1, Some(7)), // full
-    (1, Some(8)), // random
-    (1, Some(9)), // urandom
-    (5, Some(0)), // tty
-    (5, Some(1)), // console
-    (5, Some(2)), // ptmx
-    (136, None),  // its terminals
-];
+/// Beside the devices of [`dev`]: console, terminal multiplexer, and every terminal, which has no one minor number.
+const TERMINALS: [(u32, Option<u32>); 3] = [(5, Some(1)), (5, Some(2)), (136, None)];
+
+/// Major and minor numbers of the character devices a container may use; no minor number means all of them.
+fn allowed() -> impl Iterator<Item = (u32, Option<u32>)> {
+    dev::DEVICES.iter().map(|(_, major, minor)| (*major, Some(*minor))).chain(TERMINALS)
+}
 
 /// The lines for `devices.allow` of version 1.
 pub fn allow_lines() -> impl Iterator<Item = String> {
-    ALLOWED.iter().map(|(major, minor)| match minor {
+    allowed().map(|(major, minor)| match minor {
         Some(minor) => format!("c {major}:{minor} rwm"),
         None => format!("c {major}:* rwm"),
     })
 }
 
-/// Restricts everything below a group of the unified hierarchy to the list; may be repeated.
+/// Restricts everything below a group of the unified hierarchy to the list; may be repeated. `false` where the kernel
+/// takes no such program.
 ///
 /// # Errors
-/// What the kernel says; one without `CONFIG_CGROUP_BPF` says `EINVAL`.
-pub fn restrict(group: &Path) -> Result<(), Failure> {
+/// What the kernel says.
+pub fn restrict(group: &Path) -> Result<bool, Failure> {
     let directory = fs::File::open(group).step(|| format!("open {}", group.display()))?;
-    let name = || format!("restrict the devices of {}", group.display());
-    if sys::bpf_device_programs(directory.as_fd()).step(name)? > 0 {
-        return Ok(());
+    match sys::bpf_device_programs(directory.as_fd()) {
+        Ok(0) => {}
+        Ok(_) => return Ok(true),
+        // It has no CONFIG_CGROUP_BPF.
+        Err(_) => return Ok(false),
     }
+    let name = || format!("restrict the devices of {}", group.display());
     let program = sys::bpf_load_device_program(&program()).step(name)?;
-    sys::bpf_attach_device_program(directory.as_fd(), program.as_fd()).step(name)
+    sys::bpf_attach_device_program(directory.as_fd(), program.as_fd()).step(name)?;
+    Ok(true)
 }
 
 /// Whether the kernel takes such a program.
@@ -66,7 +67,7 @@ fn program() -> Vec<BpfInstruction> {
         BpfInstruction::skip_if_equal(KIND, CHARACTER, 2),
     ];
     all.extend(BpfInstruction::answer(0));
-    for (major, minor) in ALLOWED {
+    for (major, minor) in allowed() {
         let allow = BpfInstruction::answer(1);
         match minor {
             Some(minor) => {
@@ -101,8 +102,8 @@ mod tests {
         let point = if unified.exists() { unified } else { Path::new("/sys/fs/cgroup") };
         let group = point.join(format!("roost-devices-test-{}", std::process::id()));
         fs::create_dir(&group).expect("a group");
-        restrict(&group).expect("a device list");
-        restrict(&group).expect("a device list again");
+        assert!(restrict(&group).expect("a device list"));
+        assert!(restrict(&group).expect("a device list again"));
         let open = |device: &str| {
             let script = format!("echo 0 > {}/cgroup.procs && exec 3< {device}", group.display());
             Command::new("sh").args(["-c", &script]).output().expect("sh").status.success()

@@ -130,17 +130,19 @@ fn pressure(group: &Path) -> Option<PressureStats> {
     Some(PressureStats { cpu: read("cpu.pressure")?, memory: read("memory.pressure")?, io: read("io.pressure")? })
 }
 
-/// `some avg10=1.50 avg60=0.00 avg300=0.00 total=12345`, then the same of `full`.
+/// What stands behind `key` in the line of a kind of stall, of `some avg10=1.50 avg60=0.00 avg300=0.00 total=12345` and
+/// the same of `full`.
+pub fn stall_field<'a>(text: &'a str, kind: &str, key: &str) -> Option<&'a str> {
+    let line = text.lines().find_map(|line| line.strip_prefix(kind))?;
+    line.split(' ').find_map(|word| word.strip_prefix(key))
+}
+
 fn stall(text: &str) -> Stall {
-    let of = |kind: &str, key: &str| {
-        let line = text.lines().find_map(|line| line.strip_prefix(kind))?;
-        line.split(' ').find_map(|word| word.strip_prefix(key))
-    };
-    let share = |kind| of(kind, "avg10=").and_then(|text| text.parse().ok()).unwrap_or(0.0);
+    let share = |kind| stall_field(text, kind, "avg10=").and_then(|text| text.parse().ok()).unwrap_or(0.0);
     Stall {
         some_percent_10s: share("some"),
         full_percent_10s: share("full"),
-        some_usec: of("some", "total=").and_then(|text| text.parse().ok()).unwrap_or(0),
+        some_usec: stall_field(text, "some", "total=").and_then(|text| text.parse().ok()).unwrap_or(0),
     }
 }
 

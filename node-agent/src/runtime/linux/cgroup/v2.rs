@@ -7,6 +7,7 @@ use std::path::{Path, PathBuf};
 use roost_allocation::Counters;
 use roost_types::size::Resources;
 
+use super::stats::stall_field;
 use super::{
     CPU_BURST, CPU_PERIOD_USEC, Entry, Usage, cpu_counters, devices, in_use, missing, read_field, read_number,
     write_limit,
@@ -64,9 +65,7 @@ impl Hierarchy {
         self.enable_controllers()?;
         let above = self.point.join(&self.parent).join("instances");
         // A kernel without it: the user namespace keeps devices out alone, and the node's features say so.
-        if devices::are_asked_for(&above) {
-            devices::restrict(&above)?;
-        }
+        devices::restrict(&above)?;
         let group = self.group(id);
         fs::create_dir_all(&group).step(|| format!("make {}", group.display()))?;
         self.limit(id, limits)?;
@@ -177,9 +176,7 @@ fn weight(cpu_millis: u32) -> u64 {
 
 /// The share of the last minute in which some process waited, in hundredths of a percent.
 fn last_minute(pressure: &str) -> Option<u32> {
-    let some = pressure.lines().find_map(|line| line.strip_prefix("some "))?;
-    let share = some.split(' ').find_map(|field| field.strip_prefix("avg60="))?;
-    let (whole, hundredths) = share.split_once('.')?;
+    let (whole, hundredths) = stall_field(pressure, "some", "avg60=")?.split_once('.')?;
     Some(whole.parse::<u32>().ok()? * 100 + hundredths.parse::<u32>().ok()?)
 }
 
