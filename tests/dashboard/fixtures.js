@@ -81,9 +81,20 @@ export function unique(suffix) {
   return `ui-${process.pid}-${suffix}`;
 }
 
-/** Opens the dashboard as `roost dev`'s link does, and waits until it is live. */
+/**
+ * Opens the dashboard as `roost dev`'s link does, and waits until it is live. Chromium breaks off what it loads whenever
+ * the machine gets or loses a network interface, and a board that is switched on brings one: then it is opened anew.
+ */
 export async function signIn(page) {
-  await page.goto(`/#token=${TOKEN}`);
+  let brokenOff;
+  const note = (request) => { brokenOff ||= request.failure()?.errorText === "net::ERR_NETWORK_CHANGED"; };
+  page.on("requestfailed", note);
+  do {
+    brokenOff = false;
+    await page.goto("about:blank");
+    await page.goto(`/#token=${TOKEN}`, { waitUntil: "load" });
+  } while (brokenOff);
+  page.off("requestfailed", note);
   await expect(page.locator("#connection")).toHaveText("live");
 }
 

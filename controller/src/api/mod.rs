@@ -27,6 +27,7 @@ mod service;
 mod session;
 mod snapshots;
 mod stats;
+mod unread;
 mod wait;
 
 pub use openapi::document;

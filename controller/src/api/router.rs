@@ -4,7 +4,7 @@ use std::sync::Arc;
 
 use axum::Router;
 use axum::http::{HeaderName, HeaderValue};
-use axum::middleware::from_fn_with_state;
+use axum::middleware::{from_fn, from_fn_with_state};
 use axum::routing::get;
 use tower_http::set_header::SetResponseHeaderLayer;
 use utoipa::OpenApi;
@@ -14,6 +14,7 @@ use utoipa_axum::routes;
 use super::auth::require_user;
 use super::openapi::Document;
 use super::problem::no_such_method;
+use super::unread::read_on;
 use super::{
     alerts, console, dashboard, dev, events, exec, files, images, instances, logs, metrics, nodes, operations,
     placements, rack, service, session, snapshots, stats,
@@ -86,5 +87,6 @@ pub fn router(app: &Arc<App>) -> Router {
             HeaderName::from_static("x-content-type-options"),
             HeaderValue::from_static("nosniff"),
         ))
+        .layer(from_fn(read_on))
         .with_state(Arc::clone(app))
 }

@@ -1,5 +1,8 @@
 //! Bad input: a stable code, the field named, nothing changed.
 
+use std::io::{Read, Write};
+use std::net::TcpStream;
+
 use reqwest::Method;
 use serde_json::{Value, json};
 
@@ -97,6 +100,28 @@ async fn every_wrong_way_in_is_a_problem() {
     let (status, body) = parts(request.send().await.unwrap()).await;
     assert_eq!((status, body["field"].as_str()), (400, Some("format")), "{body}");
     assert_eq!(controller.get("/v1/images").await["items"], json!([]));
+}
+
+#[tokio::test]
+async fn who_still_sends_when_refused_is_told_why() {
+    const BODY: usize = 4 << 20;
+    let controller = Controller::start();
+    let address = controller.url().trim_start_matches("http://").to_owned();
+    let bearer = format!("authorization: Bearer {}\r\n", crate::rig::TOKEN);
+    for (authorization, status) in [(bearer.as_str(), "413"), ("", "401")] {
+        let mut stream = TcpStream::connect(&address).unwrap();
+        let head = format!(
+            "POST /v1/instances HTTP/1.1\r\nhost: {address}\r\ncontent-type: application/json\r\n{authorization}\
+             content-length: {BODY}\r\n\r\n"
+        );
+        stream.write_all(head.as_bytes()).unwrap();
+        for _ in 0..BODY / 65_536 {
+            stream.write_all(&[b'x'; 65_536]).expect("the connection is open until all is sent");
+        }
+        let mut answer = [0; 12];
+        stream.read_exact(&mut answer).unwrap();
+        assert_eq!(std::str::from_utf8(&answer).unwrap(), format!("HTTP/1.1 {status}"));
+    }
 }
 
 #[tokio::test]
