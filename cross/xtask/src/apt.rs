@@ -41,6 +41,7 @@ pub const FOR_TESTS: &[Need] = &[
     need("nftables", "nft"),
     need("iproute2", "ip"),
     need("dnsmasq-base", "dnsmasq"),
+    need("strace", "strace"),
     need("libc6-dev", "/usr/include/arpa/inet.h"),
     need("chromium", "chromium"),
     need("nodejs", "node"),

@@ -13,6 +13,7 @@ macro_rules! cases {
 
 mod cases;
 mod console;
+mod deaths;
 mod escapes;
 mod files;
 mod network;
@@ -58,5 +59,5 @@ fn main() -> ExitCode {
 }
 
 fn all() -> impl Iterator<Item = &'static (&'static str, rig::Case)> {
-    cases::ALL.iter().chain(files::ALL).chain(console::ALL).chain(pauses::ALL)
+    cases::ALL.iter().chain(files::ALL).chain(console::ALL).chain(pauses::ALL).chain(deaths::ALL)
 }

@@ -16,8 +16,9 @@ use roost_agent::runtime::{ExecPlan, Runtime, RuntimeError};
 use roost_types::sync::NodeNetwork;
 use roost_types::{AllocationId, AllocationSpec, ExitStatus};
 
-/// No case waits longer than this.
+/// No case waits longer than this, nor than the other in a soak.
 const CASE_TIMEOUT: Duration = Duration::from_secs(60);
+const SOAK_TIMEOUT: Duration = Duration::from_secs(30 * 60);
 
 /// The LAN interface that a container may be put on; a case that wants it makes it.
 pub const LAN: &str = "lan0";
@@ -40,7 +41,8 @@ pub fn run(case: Case) {
     let tokio = tokio::runtime::Builder::new_current_thread().enable_all().build().expect("a tokio runtime");
     let rig = tokio.block_on(Rig::new());
     let outcome = std::panic::catch_unwind(std::panic::AssertUnwindSafe(|| {
-        let limited = async { tokio::time::timeout(CASE_TIMEOUT, case(&rig)).await };
+        let limit = if std::env::var_os("ROOST_SOAK").is_some() { SOAK_TIMEOUT } else { CASE_TIMEOUT };
+        let limited = async { tokio::time::timeout(limit, case(&rig)).await };
         tokio.block_on(limited).expect("the case ends in time");
     }));
     tokio.block_on(rig.tear_down(outcome.is_ok()));
@@ -244,8 +246,20 @@ impl Rig {
         keeper
     }
 
+    /// The pid of the keeper, of a new one if need be: what was asked of one that died fails.
+    pub async fn keeper(&self) -> u32 {
+        for _ in 0..2000 {
+            match self.runtime.keeper_pid().await {
+                Ok(pid) => return pid,
+                Err(_) => tokio::time::sleep(Duration::from_millis(5)).await,
+            }
+        }
+        panic!("no keeper answers");
+    }
+
     /// Deletes everything and, unless the case failed, checks that nothing is left.
     async fn tear_down(self, check: bool) {
+        self.keeper().await;
         for container in self.runtime.list().await.expect("a list") {
             let deleted = tokio::time::timeout(Duration::from_secs(20), self.runtime.delete(container.id)).await;
             let deleted = deleted.expect("deleting ends");
@@ -289,6 +303,11 @@ impl Rig {
             assert!(!self.cgroup_dir(controller, id).exists(), "the {controller} group is gone");
         }
     }
+}
+
+/// The larger count in a soak (`cargo xtask test --soak`), the smaller one otherwise.
+pub fn repeated(normally: u32, in_a_soak: u32) -> u32 {
+    if std::env::var_os("ROOST_SOAK").is_some() { in_a_soak } else { normally }
 }
 
 /// The loop devices that a file backs.

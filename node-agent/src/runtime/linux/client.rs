@@ -12,10 +12,10 @@ use roost_types::size::Resources;
 use roost_types::stream::Resize;
 use roost_types::sync::NodeNetwork;
 use roost_types::{AllocationId, AllocationSpec, ExitStatus, FileRequest, InstanceStats};
-use tokio::sync::{mpsc, oneshot};
+use tokio::sync::{Notify, mpsc, oneshot};
 
 use super::cgroup::Cgroups;
-use super::connection::{LinuxConfig, Shared, call_connected, ensure_connected, step, unexpected};
+use super::connection::{Known, LinuxConfig, RETRY, Shared, call_connected, ensure_connected, step, unexpected};
 use super::logs::{Reader, merge};
 use super::state::Paths;
 use super::usage;
@@ -55,6 +55,7 @@ impl LinuxRuntime {
             inner: Mutex::default(),
             connecting: tokio::sync::Mutex::new(()),
             events,
+            lost: Notify::new(),
         });
         ensure_connected(&shared).await?;
         Ok(Self { shared, events: tokio::sync::Mutex::new(receiver), cgroups })
@@ -123,7 +124,7 @@ impl Runtime for LinuxRuntime {
         let call = StartCall { spec: spec.clone(), image: image.to_owned(), network: network.clone(), lan };
         match self.call(Call::Start(Box::new(call))).await? {
             (Reply::Started { pid, at }, _) => {
-                self.shared.inner().running.insert(spec.id, at);
+                self.shared.inner().running.insert(spec.id, Known::new(&self.shared.paths, spec.id));
                 Ok(Started { pid, at })
             }
             (other, _) => Err(unexpected(&other)),
@@ -136,7 +137,9 @@ impl Runtime for LinuxRuntime {
     }
 
     async fn delete(&self, id: AllocationId) -> Result<(), RuntimeError> {
-        self.call_done(Call::Delete { id }).await
+        self.call_done(Call::Delete { id }).await?;
+        self.shared.inner().running.remove(&id);
+        Ok(())
     }
 
     async fn freeze(&self, id: AllocationId) -> Result<(), RuntimeError> {
@@ -218,11 +221,11 @@ impl Runtime for LinuxRuntime {
             tokio::select! {
                 Some(event) = events.recv() => return event,
                 // A keeper that died is noticed and replaced even when nobody asks anything.
-                () = tokio::time::sleep(Duration::from_secs(1)) => {
-                    if let Err(error) = ensure_connected(&self.shared).await {
-                        tracing::warn!(%error, "the keeper does not come back");
-                    }
-                }
+                () = self.shared.lost.notified() => {}
+                () = tokio::time::sleep(RETRY) => {}
+            }
+            if let Err(error) = ensure_connected(&self.shared).await {
+                tracing::warn!(%error, "the keeper does not come back");
             }
         }
     }

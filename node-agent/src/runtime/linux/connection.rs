@@ -13,18 +13,21 @@ use std::path::{Path, PathBuf};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
-use roost_types::{AllocationId, ExitStatus, Timestamp};
+use roost_types::{AllocationId, ExitStatus};
 use rustix::net::{AddressFamily, SocketAddrUnix, SocketFlags, SocketType};
 use tokio::io::unix::AsyncFd;
-use tokio::sync::{mpsc, oneshot};
+use tokio::sync::{Notify, mpsc, oneshot};
 
 use super::state::{self, Paths};
-use super::sys;
 use super::wire::{self, Call, Event, Failure, Message, Reply, Request};
+use super::{container, sys};
 use crate::runtime::{ContainerState, RuntimeError, RuntimeEvent};
 
 /// How long a new keeper may take until it answers.
 const KEEPER_START: Duration = Duration::from_secs(10);
+
+/// How often a keeper is looked for unasked, at least; one that dies sooner is not replaced at once.
+pub const RETRY: Duration = Duration::from_secs(1);
 
 /// Where things are, and how a keeper is started.
 #[derive(Clone, Debug)]
@@ -53,6 +56,25 @@ pub struct Shared {
     pub connecting: tokio::sync::Mutex<()>,
     /// What happened.
     pub events: mpsc::UnboundedSender<RuntimeEvent>,
+    /// A keeper that had served for a while is gone.
+    pub lost: Notify,
+}
+
+/// A container known to run.
+pub struct Known {
+    /// The ends of its output, held so that what it writes last is not lost should it end while there is no keeper.
+    _output: Vec<OwnedFd>,
+}
+
+impl Known {
+    /// Takes hold of the output of a container.
+    #[must_use]
+    pub fn new(paths: &Paths, id: AllocationId) -> Self {
+        // An earlier keeper may have none, and one on the console has nothing in them.
+        Self {
+            _output: container::open_output(&paths.scratch(id), libc::O_NONBLOCK).map_or_else(|_| vec![], Vec::from),
+        }
+    }
 }
 
 type Answer = Result<(Reply, Vec<OwnedFd>), Failure>;
@@ -73,7 +95,7 @@ pub struct Inner {
     /// An exit can overtake the agent's learning of the number.
     pub early_exits: HashMap<u64, ExitStatus>,
     /// Containers known to run: those that are found ended after a reconnect become events.
-    pub running: HashMap<AllocationId, Timestamp>,
+    pub running: HashMap<AllocationId, Known>,
 }
 
 impl Shared {
@@ -155,8 +177,8 @@ async fn report_missed_exits(shared: &Arc<Shared>) -> Result<(), RuntimeError> {
     let mut inner = shared.inner();
     for container in list {
         match container.state {
-            ContainerState::Running { started_at, .. } => {
-                inner.running.insert(container.id, started_at);
+            ContainerState::Running { .. } => {
+                inner.running.entry(container.id).or_insert_with(|| Known::new(&shared.paths, container.id));
             }
             ContainerState::Exited { exit } => {
                 if let (Some(_), Some(exit)) = (inner.running.remove(&container.id), exit) {
@@ -227,6 +249,7 @@ fn connect(path: &Path) -> io::Result<OwnedFd> {
 
 /// Reads the connection to its end, then lets a new one be made.
 async fn read_all(shared: Arc<Shared>, socket: Arc<AsyncFd<OwnedFd>>) {
+    let began = tokio::time::Instant::now();
     let mut buffer = vec![0; wire::MAX_MESSAGE];
     loop {
         let Ok(mut ready) = socket.readable().await else { break };
@@ -247,6 +270,9 @@ async fn read_all(shared: Arc<Shared>, socket: Arc<AsyncFd<OwnedFd>>) {
     inner.waiting.clear();
     inner.execs.clear();
     inner.early_exits.clear();
+    if began.elapsed() >= RETRY {
+        shared.lost.notify_one();
+    }
 }
 
 fn dispatch(shared: &Shared, message: Message, fds: Vec<OwnedFd>) {

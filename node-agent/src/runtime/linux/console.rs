@@ -260,7 +260,7 @@ mod tests {
     fn everybody_sees_and_may_type_and_one_that_left_is_forgotten() {
         let log = Scratch::new("console");
         let mut writer = logs::Writer::new(log.path().to_owned());
-        writer.write(false, b"one\ntwo\nlogin: ").unwrap();
+        writer.append(&logs::records(false, b"one\ntwo\nlogin: ")).unwrap();
         let (mut console, own) = console();
         let first = console.attach(log.path(), 2).unwrap();
         let second = console.attach(log.path(), 0).unwrap();

@@ -22,6 +22,7 @@ use super::overlay::Stage;
 use super::plan::{self, Plan, Profile, Surroundings};
 use super::state::{self, Paths, Saved};
 use super::sys::{self, Cloned};
+use super::transit::Transit;
 use super::wire::{self, Context, Failure, StartCall};
 use super::{dev, exec, first_boot, overlay, quota, userns};
 use crate::runtime::ContainerState;
@@ -47,6 +48,8 @@ pub struct Tools {
     pub netlink: Netlink,
     /// Holds consoles while there is no keeper.
     pub holder: Holder,
+    /// Output on its way to a log.
+    pub transit: Transit,
 }
 
 /// A container that is running.
@@ -165,9 +168,9 @@ impl Container {
     /// When its output cannot be opened.
     pub fn adopt(saved: Saved, tools: &mut Tools) -> Result<Self, Failure> {
         let id = saved.id;
-        let paths = &tools.paths;
+        let paths = &tools.paths.clone();
         let log = Writer::new(paths.log(id));
-        let mut adopted = Self { saved, running: None, log, bucket: Bucket::new(sys::unix_ms()) };
+        let mut adopted = Self { saved, running: None, log, bucket: Bucket::empty(sys::unix_ms()) };
         let ContainerState::Running { pid, .. } = adopted.saved.phase else { return Ok(adopted) };
         let handle = i32::try_from(pid)
             .ok()
@@ -182,6 +185,7 @@ impl Container {
                 adopted.running = Some(Running { pidfd, is_child: false, output, console, kill_at: None });
             }
             _ => {
+                adopted.keep_last_words(tools);
                 let exit = ExitStatus { code: -1, oom_killed: false, at: Timestamp(sys::unix_ms()) };
                 adopted.saved.phase = ContainerState::Exited { exit: Some(exit) };
                 adopted.save(paths);
@@ -222,7 +226,7 @@ impl Container {
     /// The first process's handle became readable: learns how it ended. A process that an earlier keeper started has
     /// another parent now: its status is what the kernel keeps with the handle once it was reaped, or with the zombie
     /// before.
-    pub fn note_exit(&mut self, tools: &Tools, buffer: &mut [u8]) -> Option<ExitStatus> {
+    pub fn note_exit(&mut self, tools: &mut Tools, buffer: &mut [u8]) -> Option<ExitStatus> {
         let running = self.running.as_ref()?;
         let ContainerState::Running { pid, .. } = self.saved.phase else { return None };
         let status = if running.is_child {
@@ -231,7 +235,7 @@ impl Container {
             let kept = sys::pidfd_exit_status(running.pidfd.as_fd());
             kept.or_else(|| state::zombie_status(pid)).unwrap_or(UNKNOWN)
         };
-        while self.copy_output(u64::MAX, buffer) > 0 {}
+        while self.copy_output(u64::MAX, &mut tools.transit, buffer) > 0 {}
         let text = self.saved.id.to_string();
         let exit = ExitStatus {
             code: if status == UNKNOWN { -1 } else { sys::exit_code(status) },
@@ -264,9 +268,9 @@ impl Container {
     }
 
     /// Copies output to the log as far as the container's rate allows.
-    pub fn drain(&mut self, now_ms: i64, buffer: &mut [u8]) {
+    pub fn drain(&mut self, now_ms: i64, transit: &mut Transit, buffer: &mut [u8]) {
         let allowed = self.bucket.available(now_ms);
-        let copied = self.copy_output(allowed, buffer);
+        let copied = self.copy_output(allowed, transit, buffer);
         self.bucket.take(copied);
     }
 
@@ -275,34 +279,48 @@ impl Container {
         self.bucket.available(now_ms) > 0
     }
 
-    fn copy_output(&mut self, allowed: u64, buffer: &mut [u8]) -> u64 {
-        let Some(running) = &mut self.running else { return 0 };
-        let mut copied = 0;
+    /// It ended while there was no keeper. Somebody may have held its FIFOs meanwhile, and then they have what it wrote.
+    fn keep_last_words(&mut self, tools: &mut Tools) {
+        let Ok(output) = open_output(&tools.paths.scratch(self.saved.id), libc::O_NONBLOCK) else { return };
+        let mut buffer = vec![0; wire::MAX_MESSAGE];
+        while self.copy_pipes(&output, &mut tools.transit, &mut buffer) > 0 {}
+    }
+
+    fn copy_output(&mut self, allowed: u64, transit: &mut Transit, buffer: &mut [u8]) -> u64 {
+        let Some(mut running) = self.running.take() else { return 0 };
         let length = buffer.len().min(usize::try_from(allowed).unwrap_or(usize::MAX));
         let buffer = &mut buffer[..length];
-        if buffer.is_empty() {
-            return 0;
-        }
-        if let Some(console) = &mut running.console {
-            let got = console.read(buffer);
-            copied += got as u64;
-            if got > 0
-                && let Err(error) = self.log.write(false, &for_log(&buffer[..got]))
-            {
-                child::note(&format!("write the log of {}: {error}", self.saved.id));
-            }
-        }
-        for (fd, stderr) in running.output.iter().zip([false, true]) {
-            if let Ok(got) = rustix::io::read(fd, &mut *buffer)
-                && got > 0
-            {
+        let mut copied = 0;
+        if !buffer.is_empty() {
+            if let Some(console) = &mut running.console {
+                let got = console.read(buffer);
                 copied += got as u64;
-                if let Err(error) = self.log.write(stderr, &buffer[..got]) {
-                    child::note(&format!("write the log of {}: {error}", self.saved.id));
+                if got > 0 {
+                    let carried = transit.carry_read(&mut self.log, self.saved.id, &for_log(&buffer[..got]));
+                    self.note_unwritten(carried);
                 }
+            }
+            copied += self.copy_pipes(&running.output, transit, buffer);
+        }
+        self.running = Some(running);
+        copied
+    }
+
+    fn copy_pipes(&mut self, output: &[OwnedFd; 2], transit: &mut Transit, buffer: &mut [u8]) -> u64 {
+        let mut copied = 0;
+        for (fd, stderr) in output.iter().zip([false, true]) {
+            match transit.carry(&mut self.log, (self.saved.id, stderr), fd.as_fd(), buffer) {
+                Ok(bytes) => copied += bytes as u64,
+                Err(error) => self.note_unwritten(Err(error)),
             }
         }
         copied
+    }
+
+    fn note_unwritten(&self, written: io::Result<()>) {
+        if let Err(error) = written {
+            child::note(&format!("write the log of {}: {error}", self.saved.id));
+        }
     }
 
     fn save(&self, paths: &Paths) {
@@ -373,7 +391,10 @@ fn make_output(scratch: &Path) -> Result<(), Failure> {
 }
 
 /// Opens the FIFOs. Whoever holds one can read and write it, so that neither end's death breaks the other.
-fn open_output(scratch: &Path, flags: i32) -> Result<[OwnedFd; 2], Failure> {
+///
+/// # Errors
+/// The one that cannot be opened.
+pub fn open_output(scratch: &Path, flags: i32) -> Result<[OwnedFd; 2], Failure> {
     let open = |name: &str| -> Result<OwnedFd, Failure> {
         let path = scratch.join(name);
         let flags = flags | libc::O_NOFOLLOW;

@@ -27,6 +27,7 @@ use super::child::note;
 use super::console::Part;
 use super::container::{self, Container, Tools};
 use super::execs::{Execs, Owner, Progress, Task};
+use super::logs::Writer;
 use super::quota;
 use super::state::Saved;
 use super::sys;
@@ -113,6 +114,7 @@ impl Keeper {
     }
 
     fn adopt_all(&mut self) -> Result<(), Failure> {
+        self.complete_logs();
         let saved = Saved::read_all(&self.tools.paths).step(|| "read the containers' state files")?;
         for saved in saved {
             let id = saved.id;
@@ -128,6 +130,16 @@ impl Keeper {
         Ok(())
     }
 
+    /// Brings to its log what an earlier keeper left on the way: it comes before all that is in the pipes.
+    fn complete_logs(&mut self) {
+        let paths = &self.tools.paths;
+        let completed =
+            self.tools.transit.complete(|id| paths.instance(id).exists().then(|| Writer::new(paths.log(id))));
+        if let Err(error) = completed {
+            note(&format!("complete a log: {error}"));
+        }
+    }
+
     /// Waits for something and deals with all that happened.
     fn turn(&mut self) -> Result<(), Failure> {
         for source in self.wait()? {
@@ -137,7 +149,7 @@ impl Keeper {
                 Source::Exit(id) => self.note_exit(id),
                 Source::Output(id) => {
                     if let Some(container) = self.containers.get_mut(&id) {
-                        container.drain(sys::unix_ms(), &mut self.buffer);
+                        container.drain(sys::unix_ms(), &mut self.tools.transit, &mut self.buffer);
                     }
                 }
                 Source::Console(id, part) => self.serve_console(id, part),
@@ -213,7 +225,7 @@ impl Keeper {
     fn serve_console(&mut self, id: AllocationId, part: Part) {
         let Some(container) = self.containers.get_mut(&id) else { return };
         if part == Part::Master {
-            container.drain(sys::unix_ms(), &mut self.buffer);
+            container.drain(sys::unix_ms(), &mut self.tools.transit, &mut self.buffer);
         }
         if let Ok(console) = container.console() {
             match part {
@@ -452,7 +464,7 @@ impl Keeper {
 
     fn note_exit(&mut self, id: AllocationId) {
         let Some(container) = self.containers.get_mut(&id) else { return };
-        if let Some(exit) = container.note_exit(&self.tools, &mut self.buffer) {
+        if let Some(exit) = container.note_exit(&mut self.tools, &mut self.buffer) {
             self.send_event(None, &Event::Exited { id, exit });
             container::clean_up(id, &mut self.tools);
         }

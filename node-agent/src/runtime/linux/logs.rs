@@ -9,6 +9,8 @@ use std::io::{self, Read, Seek, SeekFrom, Write};
 use std::os::unix::fs::{MetadataExt, OpenOptionsExt};
 use std::path::{Path, PathBuf};
 
+use serde::{Deserialize, Serialize};
+
 use crate::runtime::LogChunk;
 
 /// The largest a file of the ring gets: 1 MiB.
@@ -24,46 +26,89 @@ const OVERWRITTEN: &[u8] = b"[lines were overwritten before they could be read]\
 const CURRENT: &str = "current";
 const PREVIOUS: &str = "previous";
 
+/// A place in a log: the end of what was written then.
+#[derive(Clone, Copy, PartialEq, Eq, Debug, Serialize, Deserialize)]
+pub struct Place {
+    inode: u64,
+    offset: u64,
+}
+
 /// The keeper's side. A container that says nothing has no log.
 pub struct Writer {
     directory: PathBuf,
-    file: Option<File>,
-    size: u64,
+    /// The file that is written, and its end.
+    current: Option<(File, Place)>,
 }
 
 impl Writer {
     /// A writer that goes on where the last one stopped.
     #[must_use]
     pub const fn new(directory: PathBuf) -> Self {
-        Self { directory, file: None, size: 0 }
+        Self { directory, current: None }
     }
 
-    /// Appends what was read from a stream.
+    /// The end of the log, which is made if need be.
+    ///
+    /// # Errors
+    /// What opening says.
+    pub fn place(&mut self) -> io::Result<Place> {
+        if let Some((_, place)) = &self.current {
+            return Ok(*place);
+        }
+        fs::create_dir_all(&self.directory)?;
+        self.open_current()
+    }
+
+    /// Turns the ring if the current file has no room for so many bytes; the end of the log.
+    ///
+    /// # Errors
+    /// What renaming or opening says.
+    pub fn make_room(&mut self, bytes: usize) -> io::Result<Place> {
+        let place = self.place()?;
+        if place.offset + bytes as u64 <= MAX_FILE {
+            return Ok(place);
+        }
+        fs::rename(self.directory.join(CURRENT), self.directory.join(PREVIOUS))?;
+        self.open_current()
+    }
+
+    /// Appends records, wholly or not at all.
     ///
     /// # Errors
     /// What opening or writing says.
-    pub fn write(&mut self, stderr: bool, bytes: &[u8]) -> io::Result<()> {
-        let records = records(stderr, bytes);
-        if self.file.is_none() {
-            fs::create_dir_all(&self.directory)?;
-            self.open_current()?;
+    pub fn append(&mut self, records: &[u8]) -> io::Result<()> {
+        self.place()?;
+        let Some((file, place)) = &mut self.current else { return Ok(()) };
+        if let Err(error) = file.write_all(records) {
+            // A piece of a record would spoil the next one.
+            let _ = file.set_len(place.offset);
+            return Err(error);
         }
-        if self.size + records.len() as u64 > MAX_FILE {
-            fs::rename(self.directory.join(CURRENT), self.directory.join(PREVIOUS))?;
-            self.open_current()?;
-        }
-        if let Some(file) = &mut self.file {
-            file.write_all(&records)?;
-            self.size += records.len() as u64;
-        }
+        place.offset += records.len() as u64;
         Ok(())
     }
 
-    fn open_current(&mut self) -> io::Result<()> {
+    /// What was written since the log's end was at `place`; none when the ring was turned since.
+    ///
+    /// # Errors
+    /// What opening or reading says.
+    pub fn since(&mut self, place: Place) -> io::Result<Option<Vec<u8>>> {
+        if self.place()?.inode != place.inode {
+            return Ok(None);
+        }
+        let mut file = File::open(self.directory.join(CURRENT))?;
+        file.seek(SeekFrom::Start(place.offset))?;
+        let mut bytes = Vec::new();
+        file.read_to_end(&mut bytes)?;
+        Ok(Some(bytes))
+    }
+
+    fn open_current(&mut self) -> io::Result<Place> {
         let file = append(&self.directory.join(CURRENT))?;
-        self.size = file.metadata()?.len();
-        self.file = Some(file);
-        Ok(())
+        let meta = file.metadata()?;
+        let place = Place { inode: meta.ino(), offset: meta.len() };
+        self.current = Some((file, place));
+        Ok(place)
     }
 }
 
@@ -72,7 +117,8 @@ fn append(path: &Path) -> io::Result<File> {
 }
 
 /// The records that say `bytes`.
-fn records(stderr: bool, bytes: &[u8]) -> Vec<u8> {
+#[must_use]
+pub fn records(stderr: bool, bytes: &[u8]) -> Vec<u8> {
     let (whole, piece) = if stderr { (b'e', b'E') } else { (b'o', b'O') };
     let mut out = Vec::with_capacity(bytes.len() + bytes.len() / 32 + 2);
     for line in bytes.split_inclusive(|byte| *byte == b'\n') {
@@ -185,6 +231,12 @@ impl Bucket {
         Self { left: BURST, filled_at_ms: now_ms }
     }
 
+    /// An empty one: what a container may log does not grow by its keeper's deaths.
+    #[must_use]
+    pub const fn empty(now_ms: i64) -> Self {
+        Self { left: 0, filled_at_ms: now_ms }
+    }
+
     /// What may be taken now.
     pub fn available(&mut self, now_ms: i64) -> u64 {
         let passed = now_ms.saturating_sub(self.filled_at_ms).max(0).cast_unsigned();
@@ -284,6 +336,12 @@ impl Reader {
 mod tests {
     use super::*;
 
+    fn write(writer: &mut Writer, bytes: &[u8]) {
+        let records = records(false, bytes);
+        writer.make_room(records.len()).unwrap();
+        writer.append(&records).unwrap();
+    }
+
     fn text(chunks: &[LogChunk]) -> String {
         chunks.iter().map(|chunk| String::from_utf8_lossy(&chunk.bytes).into_owned()).collect()
     }
@@ -335,19 +393,19 @@ mod tests {
         let mut writer = Writer::new(scratch.path().to_owned());
         let (_, mut reader) = Reader::open(scratch.path(), None).unwrap();
         let mut number = 0;
-        let mut write = |bytes: usize| {
+        let mut fill = |bytes: usize| {
             let before = number;
             for _ in 0..bytes / 1024 {
-                writer.write(false, format!("{number:01023}\n").as_bytes()).unwrap();
+                write(&mut writer, format!("{number:01023}\n").as_bytes());
                 number += 1;
             }
             before..number
         };
         for _ in 0..6 {
-            let expected: String = write(600 << 10).map(|n| format!("{n:01023}\n")).collect();
+            let expected: String = fill(600 << 10).map(|n| format!("{n:01023}\n")).collect();
             assert!(text(&reader.more().unwrap().unwrap()) == expected);
         }
-        let last = write(5 << 20).end - 1;
+        let last = fill(5 << 20).end - 1;
         let seen = text(&reader.more().unwrap().unwrap());
         assert!(seen.contains("overwritten") && seen.ends_with(&format!("{last:01023}\n")));
         assert!(text(&reader.more().unwrap().unwrap()).is_empty());
@@ -358,12 +416,12 @@ mod tests {
         let instance = std::env::temp_dir().join(format!("roost-logs-{}", std::process::id()));
         let directory = instance.join("log");
         let mut writer = Writer::new(directory.clone());
-        writer.write(false, b"first\n").unwrap();
+        write(&mut writer, b"first\n");
         let (first, mut reader) = Reader::open(&directory, None).unwrap();
         assert_eq!(text(&first), "first\n");
         let line = [vec![b'x'; 1022], vec![b'\n']].concat();
         for _ in 0..1500 {
-            writer.write(false, &line).unwrap();
+            write(&mut writer, &line);
         }
         let seen = reader.more().unwrap().unwrap();
         assert_eq!(seen.len(), 1500);

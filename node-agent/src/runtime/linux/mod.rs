@@ -42,6 +42,7 @@ mod startup;
 mod state;
 mod sys;
 mod terminal;
+mod transit;
 mod usage;
 mod userns;
 mod wire;

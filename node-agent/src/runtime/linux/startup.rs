@@ -20,6 +20,7 @@ use super::image_mounts::ImageMounts;
 use super::netlink::Netlink;
 use super::overlay::Stage;
 use super::state::{self, Paths};
+use super::transit::Transit;
 use super::wire::{Context, Failure};
 use super::{init, keeper, sys};
 
@@ -99,6 +100,7 @@ fn serve(options: &Options) -> Result<(), Failure> {
             init: init::load()?,
             netlink: Netlink::open()?,
             holder: Holder::new(&paths.run, board.into()),
+            transit: Transit::open(&paths.run).step(|| "open the file of output on its way")?,
         },
         listen(&paths.socket())?,
     )
