@@ -151,6 +151,16 @@ impl Api {
         Ok(answer)
     }
 
+    /// Deletes something, which must be accepted.
+    ///
+    /// # Errors
+    /// It is refused.
+    pub fn delete(&self, path: &str) -> Result<()> {
+        let answer = self.send(Method::DELETE, path, None)?;
+        ensure!((200..300).contains(&answer.status), "DELETE {path}: {} {}", answer.status, answer.body);
+        Ok(())
+    }
+
     /// Every item of a list.
     ///
     /// # Errors

@@ -7,12 +7,14 @@
 //! | file | what it is for |
 //! |---|---|
 //! | [`suite`] | runs scenarios in order on one shared world and counts them as libtest does |
+//! | [`board`] | the standalone controller and agent, closely looked at |
 //! | [`rack`] | a `roost dev`: start, stop, kill, and the verbs of the command line |
 //! | [`api`] | the REST API, blocking |
 //! | [`machine`] | processes, namespaces and limits as the kernel shows them |
 //! | [`traces`] | what a rack has on the machine, to show that nothing is left |
 
 pub mod api;
+pub mod board;
 pub mod machine;
 pub mod rack;
 pub mod suite;
@@ -66,4 +68,9 @@ pub fn port_to_publish() -> u16 {
 /// Prints a figure that was seen. Figures are for people: no test depends on one.
 pub fn figure(what: &str, took: Duration) {
     println!("    figure: {what}: {:.1} ms", took.as_secs_f64() * 1000.0);
+}
+
+/// Prints what a soak found; `cargo xtask test --soak` publishes it.
+pub fn result(what: &str, value: &str) {
+    println!("    soak: {what}: {value}");
 }

@@ -361,7 +361,7 @@ fn said(command: &mut Command) -> Result<Said> {
 }
 
 /// The `roost` program: `ROOST_BIN`, or the one beside the test program.
-fn program() -> PathBuf {
+pub(crate) fn program() -> PathBuf {
     if let Some(program) = std::env::var_os("ROOST_BIN") {
         return program.into();
     }
@@ -390,7 +390,7 @@ fn lives_on(process: &Process) -> bool {
     process.file("cgroup").contains("/instances/") || process.command_line().contains("keeper")
 }
 
-fn tail(path: &Path) -> String {
+pub(crate) fn tail(path: &Path) -> String {
     let text = fs::read_to_string(path).unwrap_or_default();
     let lines: Vec<&str> = text.lines().collect();
     let last = &lines[lines.len().saturating_sub(15)..];

@@ -22,12 +22,22 @@ const POLL: Duration = Duration::from_millis(50);
 /// The steps of a run and what came of them.
 #[derive(Default)]
 pub struct Steps {
+    /// The steps that are wanted; empty: all.
+    only: Vec<String>,
     rows: Vec<(&'static str, Duration, Tally)>,
 }
 
 impl Steps {
+    /// A run of the steps with these names, or of all.
+    pub fn only(names: &[String]) -> Self {
+        Self { only: names.to_vec(), rows: Vec::new() }
+    }
+
     /// Runs a step. An error is one failure, and the next step runs all the same.
     pub fn run(&mut self, name: &'static str, step: impl FnOnce() -> Result<Tally>) {
+        if !self.only.is_empty() && !self.only.iter().any(|only| only == name) {
+            return;
+        }
         println!("── {name} …");
         let began = Instant::now();
         let tally = step().unwrap_or_else(|error| {
@@ -112,6 +122,15 @@ pub fn logged(name: &str, command: &mut Command, limit: Duration) -> Result<Ende
         bail!("did not end within {} s and was killed", limit.as_secs());
     }
     Ok(Ended { success, output: read_log(name)? })
+}
+
+/// What a program prints, without white space around it.
+///
+/// # Errors
+/// It cannot be started.
+pub fn out(program: &str, arguments: &[&str]) -> Result<String> {
+    let output = Command::new(program).args(arguments).output().with_context(|| format!("start {program}"))?;
+    Ok(String::from_utf8_lossy(&output.stdout).trim().to_owned())
 }
 
 /// Waits for a child for at most `limit`: nothing when it still runs.
@@ -244,6 +263,19 @@ mod tests {
                 assert_eq!(steps.finish(skipping_fails), expected, "{passed} {failed} {skipped} {skipping_fails}");
             }
         }
+    }
+
+    #[test]
+    fn only_what_is_wanted_runs() {
+        let mut steps = Steps::only(&["one".to_owned()]);
+        let mut ran = Vec::new();
+        for name in ["one", "two"] {
+            steps.run(name, || {
+                ran.push(name);
+                Ok(Tally::one(true))
+            });
+        }
+        assert_eq!(ran, ["one"]);
     }
 
     #[test]

@@ -6,13 +6,12 @@ mod serve;
 mod start;
 mod stats;
 
-use std::process::Command;
-
 use anyhow::{Result, ensure};
 use clap::{Args, Subcommand};
 
 use crate::apt::{self, Need};
 use crate::repo;
+use crate::step::out;
 
 /// What the measurements need beside the tests' tools.
 const NEEDS: &[Need] = &[
@@ -75,12 +74,6 @@ fn speed(options: &Options) -> Result<bool> {
         std::fs::write(repo::root().join("docs/reference/bench.md"), text)?;
     }
     Ok(true)
-}
-
-/// What a program prints, without white space around it.
-fn out(program: &str, arguments: &[&str]) -> Result<String> {
-    let output = Command::new(program).args(arguments).output()?;
-    Ok(String::from_utf8_lossy(&output.stdout).trim().to_owned())
 }
 
 /// The date in UTC.

@@ -5,6 +5,7 @@
 mod cgroup_v2;
 mod dashboard;
 mod rack;
+mod soak;
 
 use std::process::Command;
 use std::time::Duration;
@@ -12,7 +13,7 @@ use std::time::Duration;
 use anyhow::{Result, ensure};
 use clap::Args;
 
-use crate::step::{Steps, logged};
+use crate::step::{Ended, Steps, logged};
 use crate::tally::Tally;
 use crate::{apt, purity, repo};
 
@@ -25,12 +26,21 @@ const SHORT: Duration = Duration::from_secs(5 * 60);
 /// The package of the tests that need all of Roost.
 const SYSTEM: &str = "roost-tests";
 
+/// Its test that is a step of its own.
+const SOAK: &str = "soak";
+
 /// What may be asked of a test run.
 #[derive(Args)]
 pub struct Options {
     /// Let the tests that repeat themselves do so for long
     #[arg(long)]
     soak: bool,
+    /// Run these steps only
+    #[arg(long, value_name = "STEP")]
+    only: Vec<String>,
+    /// The commit of the earlier agent that a soak changes to and from
+    #[arg(long, value_name = "REVISION", default_value = "HEAD~1")]
+    previous: String,
 }
 
 /// Runs everything; whether all is well.
@@ -39,7 +49,7 @@ pub struct Options {
 /// Something the tests need is missing and cannot be installed.
 pub fn run(options: &Options) -> Result<bool> {
     apt::ensure(apt::FOR_TESTS)?;
-    let mut steps = Steps::default();
+    let mut steps = Steps::only(&options.only);
     steps.run("fmt", || Ok(logged("fmt", cargo(options, "fmt").args(["--all", "--check"]), SHORT)?.as_one()));
     steps.run("clippy", || clippy(options));
     steps.run("check-pure", check_pure);
@@ -47,6 +57,7 @@ pub fn run(options: &Options) -> Result<bool> {
     steps.run("firmware", firmware);
     steps.run("build", || Ok(logged("build", cargo(options, "build").arg("--workspace"), LONG)?.as_one()));
     steps.run("system", || system(options));
+    steps.run("soak", || soak::run(options));
     steps.run("dashboard", dashboard::run);
     steps.run("cgroup-v2", cgroup_v2::run);
     Ok(steps.finish(std::env::var_os("CI").is_some_and(|ci| ci == "true")))
@@ -85,7 +96,7 @@ fn cargo_test(options: &Options) -> Result<Tally> {
 fn system(options: &Options) -> Result<Tally> {
     let mut command = cargo(options, "test");
     command.args(["--workspace", "--no-fail-fast"]);
-    for target in repo::test_targets(SYSTEM)? {
+    for target in repo::test_targets(SYSTEM)?.into_iter().filter(|target| target != SOAK) {
         command.arg("--test").arg(target);
     }
     counted("system", &mut command)
@@ -101,8 +112,11 @@ fn firmware() -> Result<Tally> {
 
 /// Runs a runner of tests and adds up what it says.
 fn counted(name: &str, command: &mut Command) -> Result<Tally> {
-    let ended = logged(name, command, LONG)?;
-    let tally = Tally::from_output(&ended.output).and_exit(ended.success);
+    let tally = command_tally(&logged(name, command, LONG)?);
     ensure!(tally != Tally::default(), "it ran no test");
     Ok(tally)
+}
+
+fn command_tally(ended: &Ended) -> Tally {
+    Tally::from_output(&ended.output).and_exit(ended.success)
 }
