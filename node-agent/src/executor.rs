@@ -351,7 +351,7 @@ fn seen(status: ContainerStatus, snapshots: Vec<(SnapshotId, MemoryBytes)>) -> S
         ContainerState::Running { epoch, started_at, pid: _ } => SeenState::Running { epoch, started_at },
         ContainerState::Exited { exit } => SeenState::Exited { exit },
     };
-    Seen { id: status.id, state, snapshots }
+    Seen { id: status.id, state, starts: status.starts, snapshots }
 }
 
 fn outcome<E: std::error::Error>(result: Result<(), E>) -> Outcome {

@@ -92,7 +92,8 @@ pub(crate) struct Entry {
     snapshots: Snapshots,
     /// What went wrong last, until it goes well.
     trouble: String,
-    restarts: u32,
+    /// How often it was started; those that an earlier agent saw, too.
+    starts: u32,
     started_at: Option<Timestamp>,
     exit: Option<ExitStatus>,
     reported: Option<AllocationReport>,
@@ -139,7 +140,7 @@ impl Entry {
             backoff: Backoff::default(),
             snapshots: Snapshots::default(),
             trouble: String::new(),
-            restarts: 0,
+            starts: 0,
             started_at: None,
             exit: None,
             reported: None,
@@ -351,9 +352,7 @@ impl Entry {
     }
 
     fn started(&mut self, epoch: u64, at: Timestamp, now: Timestamp) {
-        if self.started_at.is_some() {
-            self.restarts = self.restarts.saturating_add(1);
-        }
+        self.starts = self.starts.saturating_add(1);
         self.container = Container::Running { epoch, started_at: at };
         self.gauge = Gauge::default();
         self.started_at = Some(at);
@@ -426,8 +425,10 @@ impl Entry {
             return;
         }
         self.snapshots.seen(&seen.snapshots);
+        self.starts = self.starts.max(seen.starts);
         match seen.state {
             SeenState::Running { epoch, started_at } => {
+                self.starts = self.starts.max(1);
                 self.open |= !self.is_running();
                 self.container = Container::Running { epoch, started_at };
                 self.started_at = Some(started_at);

@@ -156,6 +156,8 @@ pub struct Seen {
     pub id: AllocationId,
     /// Its state.
     pub state: SeenState,
+    /// How often it was started; 0 when nobody counted.
+    pub starts: u32,
     /// Snapshots that are whole, and their bytes of file contents.
     pub snapshots: Vec<(SnapshotId, MemoryBytes)>,
 }

@@ -65,7 +65,7 @@ impl Memory {
 impl Runtime for Memory {
     async fn list(&self) -> Result<Vec<ContainerStatus>, RuntimeError> {
         let containers = self.containers.lock().unwrap();
-        Ok(containers.iter().map(|(id, state)| ContainerStatus { id: *id, state: state.clone() }).collect())
+        Ok(containers.iter().map(|(id, state)| ContainerStatus { id: *id, state: state.clone(), starts: 0 }).collect())
     }
 
     async fn ensure_network(&self, _: &NodeNetwork) -> Result<(), RuntimeError> {

@@ -30,6 +30,9 @@ pub struct ContainerStatus {
     /// Where it is; `phase` in version 1 of the keeper's messages.
     #[serde(rename = "phase")]
     pub state: ContainerState,
+    /// How often it was started; 0 when an older keeper says this.
+    #[serde(default)]
+    pub starts: u32,
 }
 
 /// Where a container is; also in the keeper's messages and state files.

@@ -346,6 +346,8 @@ async fn writes_survive_a_restart_and_belong_to_the_containers_root(rig: &Rig) {
     spec.epoch = 1;
     rig.start(&spec).await;
     assert_eq!(rig.exec(spec.id, &["sh", "-c", "sleep 0.2; ls /root"]).await, ("x\nxx\n".into(), 0));
+    let starts = rig.runtime.list().await.expect("list")[0].starts;
+    assert_eq!(starts, 2, "whoever asks knows how often it was started");
     let file = rig.runtime.instance_dir(spec.id).join("upper/root/x");
     assert_eq!(fs::metadata(&file).expect("the file on the node").uid(), 0, "stored with the container's own ids");
     let above = rig.config.state_dir.join("instances");

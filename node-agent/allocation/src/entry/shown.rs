@@ -25,7 +25,7 @@ impl Entry {
         let (restarts, started_at) = match &self.reported {
             Some(told) if untold => (told.restarts, told.started_at),
             None if untold => (0, None),
-            Some(_) | None => (self.restarts, self.started_at),
+            Some(_) | None => (self.starts.saturating_sub(1), self.started_at),
         };
         Some(AllocationReport {
             id: self.id,

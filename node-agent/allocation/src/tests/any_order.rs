@@ -155,7 +155,12 @@ impl World {
     fn look(&mut self) {
         let snapshots =
             |id: &AllocationId| self.kept.get(id).into_iter().flatten().map(|s| (*s, MemoryBytes(1))).collect();
-        let seen = |(id, state): (&AllocationId, &SeenState)| Seen { id: *id, state: *state, snapshots: snapshots(id) };
+        let seen = |(id, state): (&AllocationId, &SeenState)| Seen {
+            id: *id,
+            state: *state,
+            starts: 0,
+            snapshots: snapshots(id),
+        };
         let seen = self.containers.iter().map(seen).collect();
         self.see(Observation::Listed(seen));
     }

@@ -288,7 +288,7 @@ fn running_containers_are_adopted_and_those_that_lost_power_start_again() {
     for (state, starts) in [(running, false), (SeenState::Exited { exit: None }, true)] {
         let mut bench = Bench::holding_the_image();
         bench.want(vec![spec(1, RestartPolicy::Never)]);
-        bench.see(Observation::Listed(vec![Seen { id: id(1), state, snapshots: vec![] }]));
+        bench.see(Observation::Listed(vec![Seen { id: id(1), state, starts: 0, snapshots: vec![] }]));
         // What an earlier agent let through runs on, and is never told to be starting.
         let told = bench.machine.everything().reports[0].state;
         assert_eq!(told == AllocationState::Running, !starts);
@@ -298,10 +298,24 @@ fn running_containers_are_adopted_and_those_that_lost_power_start_again() {
 }
 
 #[test]
+fn an_agent_that_is_new_counts_on() {
+    let running = SeenState::Running { epoch: 1, started_at: Timestamp(10) };
+    let exited = SeenState::Exited { exit: None };
+    // An older keeper does not count.
+    for (state, starts, restarts) in [(running, 4, 3), (running, 0, 0), (exited, 4, 4), (exited, 0, 0)] {
+        let mut bench = Bench::holding_the_image();
+        bench.want(vec![spec(1, RestartPolicy::Always)]);
+        bench.see(Observation::Listed(vec![Seen { id: id(1), state, starts, snapshots: vec![] }]));
+        bench.settle();
+        assert_eq!(bench.machine.everything().reports[0].restarts, restarts, "{state:?} {starts}");
+    }
+}
+
+#[test]
 fn nothing_found_is_deleted_before_the_first_desired_set() {
     let mut bench = Bench::new();
     let state = SeenState::Running { epoch: 1, started_at: Timestamp(10) };
-    bench.see(Observation::Listed(vec![Seen { id: id(1), state, snapshots: vec![] }]));
+    bench.see(Observation::Listed(vec![Seen { id: id(1), state, starts: 0, snapshots: vec![] }]));
     assert!(bench.settle().is_empty());
     bench.want(vec![]);
     assert!(bench.settle().contains(&"delete"));

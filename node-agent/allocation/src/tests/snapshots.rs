@@ -82,7 +82,7 @@ fn a_successor_knows_what_its_predecessor_made() {
     bench.want(vec![with_snapshots(&[(1, true), (2, true)])]);
     let state = SeenState::Running { epoch: 1, started_at: Timestamp(900) };
     let snapshots = vec![(snapshot(1), MemoryBytes(7)), (snapshot(3), MemoryBytes(8))];
-    bench.see(Observation::Listed(vec![Seen { id: id(1), state, snapshots }]));
+    bench.see(Observation::Listed(vec![Seen { id: id(1), state, starts: 0, snapshots }]));
     let mut done = bench.settle();
     done.retain(|kind| !matches!(*kind, "network" | "firewall"));
     assert_eq!(done, ["drop", "snapshot", "limit"]);

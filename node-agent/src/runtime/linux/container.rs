@@ -87,7 +87,7 @@ impl Container {
         let first_boot = first_boot::load(&call.spec, &directory, before.is_some())?;
         let surroundings = Surroundings { name_servers: &plan::name_servers(&resolver), lan: call.lan.as_deref() };
         let plan = plan::plan(&call.spec, &call.network, &surroundings, first_boot.as_ref());
-        let started = Self::try_start(call, &plan, tools);
+        let started = Self::try_start(call, &plan, before.map_or(0, |saved| saved.starts), tools);
         if started.is_err() {
             clean_up(call.spec.id, tools);
             // What was written for the process that is no more.
@@ -99,7 +99,7 @@ impl Container {
         started
     }
 
-    fn try_start(call: &StartCall, plan: &Plan, tools: &mut Tools) -> Result<Self, Failure> {
+    fn try_start(call: &StartCall, plan: &Plan, starts: u32, tools: &mut Tools) -> Result<Self, Failure> {
         let id = call.spec.id;
         let directory = tools.paths.instance(id);
         prepare_directories(&directory)?;
@@ -140,6 +140,7 @@ impl Container {
             system: call.spec.system,
             stop_signal: stop_signal(plan, &image),
             uid_base: plan.uid_base,
+            starts: starts.saturating_add(1),
             environment: plan.environment.clone(),
         };
         // Before it runs: should the keeper die now, its successor knows the process.

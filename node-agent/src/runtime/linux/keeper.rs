@@ -349,7 +349,8 @@ impl Keeper {
     fn list(&self) -> Vec<ContainerStatus> {
         self.containers
             .values()
-            .map(|container| ContainerStatus { id: container.id(), state: container.saved.phase.clone() })
+            .map(|container| &container.saved)
+            .map(|saved| ContainerStatus { id: saved.id, state: saved.phase.clone(), starts: saved.starts })
             .collect()
     }
 

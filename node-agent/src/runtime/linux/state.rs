@@ -70,6 +70,9 @@ pub struct Saved {
     /// First of its host ids; 0 when an older keeper wrote this.
     #[serde(default)]
     pub uid_base: u32,
+    /// How often it was started; 0 when an older keeper wrote this.
+    #[serde(default)]
+    pub starts: u32,
     /// Environment, for exec.
     pub environment: Vec<String>,
 }
