@@ -68,7 +68,15 @@ impl Transit {
         pipe: BorrowedFd<'_>,
         buffer: &mut [u8],
     ) -> io::Result<usize> {
-        let mark = Mark { id, stderr, place: log.place()? };
+        let place = match log.place() {
+            Ok(place) => place,
+            Err(error) => {
+                // Without a log it is lost: the container is not kept waiting for the disk.
+                let _ = rustix::io::read(pipe, &mut *buffer)?;
+                return Err(error);
+            }
+        };
+        let mark = Mark { id, stderr, place };
         let carried = match self.take(mark, pipe, buffer) {
             Ok(taken) => taken,
             Err(error) if error.kind() == io::ErrorKind::WouldBlock => return Ok(0),
@@ -145,11 +153,12 @@ impl Transit {
 
     fn deliver(&mut self, log: &mut Writer, mark: Mark, bytes: &[u8]) -> io::Result<()> {
         let records = records(mark.stderr, bytes);
-        let place = log.make_room(records.len())?;
-        // As above: without room in the run directory it is done without a net.
-        let _ = self.mark(Mark { place, ..mark });
-        let written = log.append(&records);
-        // What the disk did not take is lost: the container is not kept waiting for room on it.
+        let written = log.make_room(records.len()).and_then(|place| {
+            // As above: without room in the run directory it is done without a net.
+            let _ = self.mark(Mark { place, ..mark });
+            log.append(&records)
+        });
+        // What the disk did not take is lost: see above.
         written.and(self.empty())
     }
 }
@@ -284,6 +293,18 @@ mod tests {
         let (mut transit, _) = bench.keeper();
         transit.complete(|_| None).unwrap();
         assert!(!bench.scratch.path().join("log").exists());
+        assert!(transit.left().unwrap().is_none());
+    }
+
+    #[test]
+    fn a_disk_that_takes_nothing_keeps_nobody_waiting() {
+        let bench = Bench::new("transit-disk");
+        fs::write(bench.scratch.path().join("log"), "where the directory should be").unwrap();
+        let (mut transit, mut log) = bench.keeper();
+        bench.say("lost\n");
+        let carried = transit.carry(&mut log, (allocation(1), false), bench.pipe.0.as_fd(), &mut [0; 64]);
+        assert!(carried.is_err());
+        assert_eq!(rustix::io::read(&bench.pipe.0, &mut [0; 64]), Err(rustix::io::Errno::AGAIN), "it was taken");
         assert!(transit.left().unwrap().is_none());
     }
 
