@@ -6,6 +6,7 @@ use std::time::{Duration, Instant};
 
 use anyhow::{Context, Result, ensure};
 use roost_tests::board::{Board, Build};
+use roost_tests::machine::{Process, network_namespaces};
 use roost_tests::{result, until};
 use roost_types::InstanceState;
 use serde_json::json;
@@ -94,6 +95,7 @@ pub fn kills_at_any_step_leave_nothing(board: &mut Board, cycles: u32, seed: u64
     let mut random = Random::new(seed);
     let before = settled_firewall(board)?;
     let sequences = record(board)?;
+    let namespaces = network_namespaces();
     let mut outcome = Outcome::default();
     for cycle in 0..cycles {
         let subject = Subject::new(cycle, random.below(SYSTEMS_SHARE) == 0);
@@ -113,6 +115,14 @@ pub fn kills_at_any_step_leave_nothing(board: &mut Board, cycles: u32, seed: u64
         }
     }
     outcome.tell(cycles, seed, &sequences);
+    ensure_no_namespace_stays(namespaces, cycles)
+}
+
+/// Others make and end namespaces meanwhile, so a few more are no leak.
+fn ensure_no_namespace_stays(before: Option<u64>, cycles: u32) -> Result<()> {
+    let (Some(before), Some(after)) = (before, network_namespaces()) else { return Ok(()) };
+    result("network namespaces of the whole machine before and after", &format!("{before} and {after}"));
+    ensure!(after < before + 40 + u64::from(cycles) / 20, "{after} network namespaces, {before} before");
     Ok(())
 }
 
@@ -187,7 +197,7 @@ fn record(board: &mut Board) -> Result<Sequences> {
     Ok(sequences)
 }
 
-fn find(board: &Board, victim: Victim) -> Result<roost_tests::machine::Process> {
+fn find(board: &Board, victim: Victim) -> Result<Process> {
     match victim {
         Victim::Agent => board.agent(),
         Victim::Keeper => board.keeper(),
