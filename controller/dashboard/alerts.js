@@ -1,5 +1,5 @@
 // What a person should know of now: alerts that fire, the worst first, each to be acknowledged. What is over is found
-// among the events.
+// among the events. One that proposes an action against heat can be approved here.
 
 import * as api from "./api.js";
 import { arrange, byId, h, Keyed, setAttribute, setText } from "./dom.js";
@@ -29,6 +29,19 @@ async function acknowledge(alerts) {
   }
 }
 
+/** The id of the action that an alert proposes; null for every other alert. */
+function actionOf(alert) {
+  return alert.key.startsWith("action/") ? alert.key.slice("action/".length) : null;
+}
+
+async function approve(alert) {
+  try {
+    await api.approve(actionOf(alert));
+  } catch (error) {
+    notify(`Approve "${alert.message}": ${error.message}`, "error");
+  }
+}
+
 class Row {
   #severity = "";
 
@@ -42,8 +55,16 @@ class Row {
       await changed();
       this.button.disabled = false;
     } }, "Acknowledge");
+    this.approval = h("button", { type: "button", onclick: async () => {
+      this.approval.disabled = true;
+      await approve(this.alert);
+      await changed();
+      this.approval.disabled = false;
+    } }, "Approve");
+    this.approval.hidden = actionOf(alert) === null;
     this.seen = h("span", { class: "muted" }, "acknowledged");
-    this.element = h("li", { "data-alert": alert.key }, this.sign, this.message, this.age, this.button, this.seen);
+    this.element = h("li", { "data-alert": alert.key },
+      this.sign, this.message, this.age, this.approval, this.button, this.seen);
   }
 
   update(alert) {
@@ -56,6 +77,7 @@ class Row {
     }
     setText(this.message, alert.message);
     setAttribute(this.button, "aria-label", `Acknowledge: ${alert.message}`);
+    setAttribute(this.approval, "aria-label", `Approve: ${alert.message}`);
     setAttribute(this.age, "datetime", alert.fired_at);
     setAttribute(this.age, "title", `since ${clock(alert.fired_at)}`);
     this.button.hidden = alert.state !== "firing";

@@ -62,4 +62,5 @@ async function every(path) {
 
 export const events = () => every("/v1/events");
 export const alerts = () => every("/v1/alerts");
+export const approve = (id) => call("POST", `/v1/actions/${segment(id)}/approve`);
 export const acknowledge = (id) => call("POST", `/v1/alerts/${segment(id)}/acknowledge`);

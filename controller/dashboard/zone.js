@@ -11,6 +11,12 @@ import { Sparkline } from "./sparkline.js";
 
 const SEND_AFTER_MS = 200;
 
+/** Drive and turns of a fan; a hub that is lost tells neither. */
+function fanText(fan) {
+  if (fan.stalled) return `stalled at ${percent(fan.duty ?? fan.wanted)}`;
+  return fan.duty === null ? "unknown" : `${percent(fan.duty)} ${fan.rpm ?? "–"} rpm`;
+}
+
 export class ZonePanel {
   constructor(zone, options) {
     this.zoneName = zone.name;
@@ -21,6 +27,8 @@ export class ZonePanel {
     this.humidity = h("dd");
     this.dew = h("dd");
     this.age = h("dd");
+    this.fans = h("dd");
+    this.fansRow = h("div", {}, h("dt", {}, "Fans"), this.fans);
     this.reason = h("p", { class: "zone-reason" });
     this.spark = new Sparkline(`Inlet of ${zone.name}`);
     this.element = h("section", { class: "zone", "data-zone": zone.name, "aria-label": `Zone ${zone.name}` },
@@ -32,7 +40,8 @@ export class ZonePanel {
       h("dl", { class: "zone-facts" },
         h("div", {}, h("dt", {}, "Humidity"), this.humidity),
         h("div", {}, h("dt", {}, "Dew point"), this.dew),
-        h("div", {}, h("dt", {}, "Age"), this.age)),
+        h("div", {}, h("dt", {}, "Age"), this.age),
+        this.fansRow),
       this.reason);
     if (options.dev) this.element.append(this.#control(zone));
   }
@@ -45,6 +54,9 @@ export class ZonePanel {
     setText(this.temperature, celsius(known));
     setText(this.humidity, known === null ? "–" : percent(zone.humidity));
     setText(this.dew, known === null || zone.dew_point === null ? "–" : celsius(zone.dew_point));
+    this.fansRow.hidden = zone.fans.length === 0;
+    setText(this.fans, zone.fans.map(fanText).join(", "));
+    setAttribute(this.fans, "title", zone.fans_reason);
     setText(this.reason, zone.reason);
     if (this.shownState !== zone.thermal) {
       this.shownState = zone.thermal;

@@ -12,6 +12,8 @@ use crate::core::Core;
 
 /// How often the rack is looked at.
 const EVERY: Duration = Duration::from_secs(1);
+/// Fans never turn quite evenly: smaller changes are no news.
+const TURNS: u16 = 200;
 
 /// The newest picture of the rack.
 pub struct RackFeed {
@@ -73,6 +75,10 @@ fn without_ages(mut view: RackView) -> RackView {
     for zone in &mut view.zones {
         zone.age_ms = None;
         zone.reason.clear();
+        zone.fans_reason.clear();
+        for fan in &mut zone.fans {
+            fan.rpm = fan.rpm.map(|rpm| rpm / TURNS * TURNS);
+        }
     }
     for hub in &mut view.hubs {
         hub.last_frame_at = None;

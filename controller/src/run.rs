@@ -20,7 +20,7 @@ use crate::feed::RackFeed;
 use crate::images::ImageStore;
 use crate::images::fetch::Fetcher;
 use crate::images::import::Importer;
-use crate::power::{DevPower, NoPower, PowerDriver};
+use crate::power::{DevPower, NoPower, PowerDriver, RelayPower};
 use crate::random::Seeds;
 use crate::sensors::Sensors;
 use crate::state::App;
@@ -82,7 +82,8 @@ pub async fn run(settings: Settings, mut stop: watch::Receiver<bool>) -> Result<
     std::fs::create_dir_all(&settings.state).with_context(|| format!("cannot make {}", settings.state.display()))?;
     let store = Store::open(&settings.state).await?;
     tracing::info!(sqlite.version = store.sqlite_version().await?, state = %settings.state.display(), "the store is open");
-    let model = model_config(rack, settings.time_scale);
+    let mut model = model_config(rack, settings.time_scale);
+    model.power_everywhere = settings.dev_socket.is_some();
     let hubs = model.rack.hubs.clone();
     let cluster = Cluster::load(model, store.load().await?, crate::clock::now());
     let (core, owner) = Core::start(cluster, store, Seeds::new().context("the kernel gives no randomness")?);
@@ -95,10 +96,12 @@ pub async fn run(settings: Settings, mut stop: watch::Receiver<bool>) -> Result<
     let ticker = tokio::spawn(tick(core.clone()));
     let sensors = Sensors::start(&hubs, &core).context("cannot start the hubs' threads")?;
     let dev = settings.dev_socket.map(DevSocket::new);
-    let power: Arc<dyn PowerDriver> = match &dev {
+    let others: Arc<dyn PowerDriver> = match &dev {
         Some(socket) => Arc::new(DevPower(socket.clone())),
         None => Arc::new(NoPower),
     };
+    let power: Arc<dyn PowerDriver> = Arc::new(RelayPower::new(core.clone(), others));
+    let cuts = tokio::spawn(crate::power::follow(core.clone(), Arc::clone(&power)));
     let app = Arc::new(App {
         rack: RackFeed::start(core.clone()),
         core,
@@ -114,6 +117,7 @@ pub async fn run(settings: Settings, mut stop: watch::Receiver<bool>) -> Result<
 
     drop(sensors);
     ticker.abort();
+    cuts.abort();
     drop(app);
     // The owner ends once every handle is gone; streams that are cut hold theirs a moment longer.
     if tokio::time::timeout(Duration::from_secs(2), owner).await.is_err() {
@@ -125,7 +129,10 @@ pub async fn run(settings: Settings, mut stop: watch::Receiver<bool>) -> Result<
 fn model_config(rack: roost_types::RackConfig, time_scale: u32) -> Config {
     let mut model = Config { rack, ..Config::default() };
     model.thermal = model.thermal.with_time_scale(time_scale);
-    model.move_cooldown /= time_scale.max(1);
+    model.fans = model.fans.with_time_scale(time_scale);
+    for pause in [&mut model.move_cooldown, &mut model.move_pause, &mut model.halt_after, &mut model.halt_dwell] {
+        *pause /= time_scale.max(1);
+    }
     model
 }
 

@@ -6,7 +6,10 @@ use anyhow::{Context, Result, ensure};
 use roost_tests::rack::Rack;
 use roost_tests::{until, within};
 use roost_types::rack::{RackView, Zone};
-use roost_types::{Alert, AlertState, EventKind, Filter, InstanceState, Node, Placement, Severity, ThermalState};
+use roost_types::{
+    Alert, AlertState, Event, EventKind, Filter, InstanceState, MilliPercent, Node, NodeStatus, Placement, PowerState,
+    Severity, ThermalState,
+};
 
 /// The zone that is heated.
 const ZONE: &str = "shelf-1";
@@ -154,6 +157,89 @@ pub fn a_rack_that_is_hot_all_over_is_left_alone(rack: &Rack) -> Result<()> {
         rack.roost(&["dev", "heat", zone.name.as_str(), "--release"])?;
     }
     within(THERMAL_PATIENCE, "the brake is let go", || kind_since(brake, EventKind::BrakeReleased)).map(drop)
+}
+
+/// The firmware's PWM drives the simulated fans, their air cools the simulated boards, and the boards' sensors close the
+/// loop: held fans let the boards warm up, turning ones cool them again.
+pub fn fans_follow_the_heat_and_cool_the_boards(rack: &Rack) -> Result<()> {
+    let node = nodes_in(rack, ZONE)?.into_iter().next().context("no node")?;
+    let fan = || zone(rack, ZONE)?.fans.into_iter().next().context("the zone has no fan");
+    let soc = || rack.api.node(&node)?.thermal.soc.context("the board tells no temperature");
+    // This hub has run for longer than its fail-safe waits: the controller keeps it from tripping.
+    let quiet = within(THERMAL_PATIENCE, "the fans of a cool shelf run slowly", || {
+        Ok(Some(fan()?).filter(|fan| fan.duty.is_some_and(|duty| duty < MilliPercent::whole(45))))
+    })?;
+    within(THERMAL_PATIENCE, "the tachometer agrees", || Ok(fan()?.rpm.filter(|rpm| (1_000..2_500).contains(rpm))))?;
+
+    let mark = rack.api.newest_event()?;
+    rack.roost(&["dev", "fans", ZONE, "stop"])?;
+    heat(rack, "33")?;
+    within(THERMAL_PATIENCE, "the firmware drives the fans harder", || {
+        Ok(fan()?.duty.filter(|duty| *duty >= MilliPercent::whole(60)))
+    })?;
+    within(THERMAL_PATIENCE, "the boards warm up without air", || Ok(Some(soc()?).filter(|t| t.0 > 54_000)))?;
+    within(THERMAL_PATIENCE, "fans that stand still are called stalled", || Ok(fan()?.stalled.then_some(())))?;
+    let firing: Vec<Alert> = rack.api.list("/v1/alerts")?;
+    let alert = firing.iter().find(|a| a.key.starts_with("fan-stalled/") && a.state == AlertState::Firing);
+    ensure!(alert.is_some_and(|alert| alert.message.contains("0 rpm")), "nobody is told: {firing:?}");
+    ensure!(rack.roost(&["rack"])?.contains("STALLED"), "`roost rack` does not say so");
+
+    rack.roost(&["dev", "fans", ZONE, "run"])?;
+    within(THERMAL_PATIENCE, "they turn fast", || Ok(fan()?.rpm.filter(|rpm| *rpm > 2_900)))?;
+    within(THERMAL_PATIENCE, "and the boards cool in the same air", || Ok(Some(soc()?).filter(|t| t.0 < 50_000)))?;
+    ensure!(zone(rack, ZONE)?.temperature.is_some_and(|t| (32_500..33_500).contains(&t.0)), "the air has changed");
+    within(THERMAL_PATIENCE, "the alert is resolved", || {
+        let events = rack.api.events_after(mark)?;
+        Ok(events.iter().any(|e| e.kind == EventKind::AlertResolved && e.message.contains("fan")).then_some(()))
+    })?;
+    rack.roost(&["dev", "heat", ZONE, "--release"])?;
+    within(THERMAL_PATIENCE, "they run slowly again", || Ok(fan()?.duty.filter(|duty| *duty <= quiet.wanted))).map(drop)
+}
+
+/// Both boards of a shelf in air that nothing withstands: work stops by its priority, then the firmware's relays cut the
+/// boards' power, and all goes on when a person brings them back.
+pub fn what_is_critical_stops_by_priority_then_loses_its_power(rack: &Rack) -> Result<()> {
+    let nodes = nodes_in(rack, ZONE)?;
+    let node = nodes.first().context("no node")?;
+    for (name, priority) in [("vital", "--priority=5"), ("batch", "--priority=-5")] {
+        rack.roost(&["launch", "busybox", name, priority, "--node", node, "--", "sleep", "1000"])?;
+    }
+    let mark = rack.api.newest_event()?;
+    heat(rack, "85")?;
+    within(THERMAL_PATIENCE, "the boards of the shelf lose their power", || {
+        let down = |name: &String| Ok(rack.api.node(name)?.status == NodeStatus::Down);
+        Ok(nodes.iter().map(down).collect::<Result<Vec<bool>>>()?.into_iter().all(|down| down).then_some(()))
+    })?;
+    let events = rack.api.events_after(mark)?;
+    let halted: Vec<_> = events.iter().filter(|event| event.kind == EventKind::InstanceHalted).collect();
+    let subjects: Vec<&str> = halted.iter().map(|event| event.subject.as_str()).collect();
+    ensure!(subjects == ["/v1/instances/batch", "/v1/instances/vital"], "halted in this order: {subjects:?}");
+    let numbers = |message: &str| message.contains("is critical") && message.contains("°C ≥");
+    ensure!(halted.iter().all(|event| numbers(&event.message)), "no numbers: {halted:?}");
+    for name in &nodes {
+        let told = |words: &str| {
+            let of_node =
+                |event: &&Event| event.subject == format!("/v1/nodes/{name}") && event.message.contains(words);
+            events.iter().filter(of_node).any(|event| event.kind == EventKind::NodePowerChanged)
+        };
+        ensure!(told("cutting the power") && told("off, confirmed"), "{name}: {events:?}");
+        ensure!(rack.api.node(name)?.power == Some(PowerState::Off), "{name} is not shown as off");
+    }
+    let status = rack.roost(&["dev", "status"])?;
+    ensure!(nodes.iter().all(|name| status.contains(name.as_str())), "the relays cut nothing: {status}");
+    let other = zones(rack)?.into_iter().filter(|zone| zone.name.as_str() != ZONE);
+    let others = other.flat_map(|zone| zone.slots).filter_map(|slot| slot.node);
+    ensure!(others.clone().count() == 4 && others.clone().all(|node| node.status == NodeStatus::Ready), "more was cut");
+
+    rack.roost(&["dev", "heat", ZONE, "--release"])?;
+    within(THERMAL_PATIENCE, "the air is cool", || Ok(is_cool(zone(rack, ZONE)?.thermal).then_some(())))?;
+    for name in &nodes {
+        rack.roost(&["node", "power", name, "on"])?;
+    }
+    for name in ["vital", "batch"] {
+        rack.api.wait_for(name, InstanceState::Running)?;
+    }
+    Ok(())
 }
 
 pub fn pending_work_waits_for_hysteresis(rack: &Rack) -> Result<()> {

@@ -56,6 +56,7 @@ impl World for FirstLight {
         rack.roost(&["dev", "hub", "plug"])?;
         for shelf in ["shelf-1", "shelf-2", "shelf-3"] {
             rack.roost(&["dev", "heat", shelf, "--release"])?;
+            rack.roost(&["dev", "fans", shelf, "run"])?;
         }
         for node in rack.api.list::<Node>("/v1/nodes")? {
             let name = node.name.as_str();
@@ -150,6 +151,10 @@ fn main() -> ExitCode {
         ("heat::a_hot_zone_is_emptied_one_at_a_time", |w| heat::a_hot_zone_is_emptied_one_at_a_time(&w.rack)),
         ("heat::a_rack_that_is_hot_all_over_is_left_alone", |w| {
             heat::a_rack_that_is_hot_all_over_is_left_alone(&w.rack)
+        }),
+        ("heat::fans_follow_the_heat_and_cool_the_boards", |w| heat::fans_follow_the_heat_and_cool_the_boards(&w.rack)),
+        ("heat::what_is_critical_stops_by_priority_then_loses_its_power", |w| {
+            heat::what_is_critical_stops_by_priority_then_loses_its_power(&w.rack)
         }),
         ("heat::pending_work_waits_for_hysteresis", |w| heat::pending_work_waits_for_hysteresis(&w.rack)),
         ("hub::unplugged_is_unknown_never_cool", |w| hub::unplugged_is_unknown_never_cool(&w.rack)),

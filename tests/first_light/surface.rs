@@ -27,6 +27,7 @@ fn table() -> Vec<Refused> {
         refused(json!({"image": "busybox", "cpu_millis": "many"}), 400, "invalid_field", Some("cpu_millis")),
         refused(json!({"image": "busybox", "cpu_millis": -5}), 400, "invalid_field", Some("cpu_millis")),
         refused(json!(["busybox"]), 400, "invalid_field", None),
+        refused(json!({"image": "busybox", "priority": 101}), 400, "invalid_field", Some("priority")),
         (String::new(), 400, "malformed_json", None),
         refused(
             json!({"image": "busybox", "constraints": {"node": "n99"}}),

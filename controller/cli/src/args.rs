@@ -1,5 +1,6 @@
 //! The command line: every verb; the flags of each are in the module of its noun.
 
+mod action;
 mod dev;
 mod file;
 mod hub;
@@ -15,6 +16,7 @@ use std::path::PathBuf;
 use clap::{Parser, Subcommand};
 use clap_complete::Shell;
 
+pub use self::action::ActionCommand;
 pub use self::dev::{DevAction, DevArgs, DevStart, Fans, Plug};
 pub use self::file::{CpArgs, FileCommand};
 pub use self::hub::{Board, FlashArgs, HubCommand};
@@ -179,6 +181,9 @@ pub enum Command {
         #[arg(long, value_name = "ID")]
         after: Option<u64>,
     },
+    /// Actions against heat that wait for a person.
+    #[command(subcommand)]
+    Action(ActionCommand),
     /// Receipts of slow work.
     #[command(subcommand)]
     Operation(OperationCommand),

@@ -28,4 +28,4 @@ pub use board::TRIP;
 pub use rack::{Hold, Rack};
 pub use random::Random;
 pub use sensor::{Lie, Sensor};
-pub use shelf::FANS;
+pub use shelf::{DESIGN_DUTY, FANS};

@@ -23,6 +23,9 @@ const SECONDS: f64 = 20.0;
 /// Time constant of what comes in, s.
 const INLET_SECONDS: f64 = 10.0;
 
+/// Drive of the fans that gives the design's flow.
+pub const DESIGN_DUTY: f64 = (1.0 - DRAUGHT) / FULL_FLOW;
+
 /// The air of one shelf.
 #[derive(Clone, PartialEq, Debug)]
 pub struct Shelf {
@@ -40,7 +43,7 @@ impl Shelf {
     /// A shelf in air of this temperature whose fans give the design's flow.
     pub fn new(boards: usize, air: f64) -> Self {
         let boards = f64::from(u32::try_from(boards.max(1)).unwrap_or(u32::MAX));
-        Self { duty: (1.0 - DRAUGHT) / FULL_FLOW, broken: 0, boards, inlet: air, exhaust: air }
+        Self { duty: DESIGN_DUTY, broken: 0, boards, inlet: air, exhaust: air }
     }
 
     /// The flow against the design's.

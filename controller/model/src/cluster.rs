@@ -3,16 +3,19 @@
 use std::sync::Arc;
 
 use imbl::{OrdMap, OrdSet, Vector};
-use roost_thermal::{NodeHeat, ZoneHeat};
+use roost_thermal::{FanControl, NodeHeat, ZoneHeat};
 use roost_types::node::NodeVitals;
 use roost_types::rack::{HubCounters, ZoneConfig};
 use roost_types::{
-    Alert, AlertId, AllocationId, Arch, Desired, Event, EventId, Image, ImageDigest, InstanceId, MilliCelsius,
-    MilliPercent, Name, NodeId, NodeStatus, Operation, OperationId, Placement, Problem, Timestamp,
+    Alert, AlertId, AllocationId, Arch, Desired, Event, EventId, HubOutput, Image, ImageDigest, InstanceId,
+    MilliCelsius, MilliPercent, Name, NodeId, NodeStatus, Operation, OperationId, Placement, Problem, Timestamp,
 };
 
+use crate::actions::{Proposal, Step};
 use crate::config::Config;
+use crate::cooling::{self, FanLive};
 use crate::names::{Entry, Names};
+use crate::relays::{self, RelayLive};
 use crate::row::{AllocationRow, Change, FirstBootRow, InstanceRow, Kind, NodeRow, Row};
 
 /// Events kept for replay: 10,000 of about 300 bytes are 3 MB.
@@ -43,6 +46,10 @@ pub struct NodeLive {
     pub heat: NodeHeat,
     /// Since when this controller waits for it, if it was never heard.
     pub since: Timestamp,
+    /// Since when there has been evidence that it is critical.
+    pub critical_since: Option<Timestamp>,
+    /// When something was last stopped on it because of that.
+    pub relieved_at: Option<Timestamp>,
 }
 
 /// One moment of a probe.
@@ -101,6 +108,10 @@ pub struct Cluster {
     pub(crate) live: OrdMap<NodeId, Arc<NodeLive>>,
     pub(crate) zones: OrdMap<Name, Arc<ZoneHeat>>,
     pub(crate) hubs: OrdMap<Name, Arc<HubLive>>,
+    /// The loop that drives each zone's fans.
+    pub(crate) fan_controls: OrdMap<Name, Arc<FanControl>>,
+    pub(crate) fans: OrdMap<HubOutput, Arc<FanLive>>,
+    pub(crate) relays: OrdMap<HubOutput, Arc<RelayLive>>,
     pub(crate) waiting: OrdMap<InstanceId, Arc<Placement>>,
     /// Instances that want a node and have none.
     pub(crate) pending: OrdSet<InstanceId>,
@@ -118,6 +129,14 @@ pub struct Cluster {
     pub(crate) brake_at: Timestamp,
     /// Why hot nodes are not drained although they should be, if so.
     pub(crate) heat_brake: bool,
+    /// Instances that are halted because of heat.
+    pub(crate) halted: OrdSet<InstanceId>,
+    /// When an instance last set out because of heat.
+    pub(crate) moved_for_heat: Option<Timestamp>,
+    /// Actions that wait for a person.
+    pub(crate) proposals: OrdMap<Step, Arc<Proposal>>,
+    /// Nodes whose power is to be cut, by the operation that ends when it is.
+    pub(crate) power_orders: OrdMap<OperationId, NodeId>,
 }
 
 impl Cluster {
@@ -126,6 +145,7 @@ impl Cluster {
     pub fn new(config: Config) -> Self {
         let zones = config.rack.zones.iter().map(|z| (z.name.clone(), Arc::new(ZoneHeat::default()))).collect();
         let hubs = config.rack.hubs.iter().map(|h| (h.name.clone(), Arc::new(HubLive::default()))).collect();
+        let (fans, relays) = (cooling::fans_of_rack(&config.rack), relays::relays_of_rack(&config.rack));
         Self {
             config: Arc::new(config),
             revision: 0,
@@ -151,6 +171,9 @@ impl Cluster {
             live: OrdMap::new(),
             zones,
             hubs,
+            fan_controls: OrdMap::new(),
+            fans,
+            relays,
             waiting: OrdMap::new(),
             pending: OrdSet::new(),
             moving: OrdSet::new(),
@@ -160,6 +183,10 @@ impl Cluster {
             brake: false,
             brake_at: Timestamp(0),
             heat_brake: false,
+            halted: OrdSet::new(),
+            moved_for_heat: None,
+            proposals: OrdMap::new(),
+            power_orders: OrdMap::new(),
         }
     }
 
@@ -274,6 +301,11 @@ impl Cluster {
         } else {
             self.moving.remove(&row.id);
         }
+        if row.halted.is_some() && row.desired == Desired::Running {
+            self.halted.insert(row.id);
+        } else {
+            self.halted.remove(&row.id);
+        }
         if row.source.is_some() {
             self.beginning.insert(row.id);
         } else {
@@ -314,6 +346,7 @@ impl Cluster {
                     self.instance_names.remove(&(row.project.clone(), row.name.clone()));
                     self.pending.remove(&row.id);
                     self.moving.remove(&row.id);
+                    self.halted.remove(&row.id);
                     self.beginning.remove(&row.id);
                     self.waiting.remove(&row.id);
                     self.names.set(row.id, None);
@@ -470,6 +503,8 @@ impl NodeLive {
             vitals: None,
             heat: NodeHeat::default(),
             since: now,
+            critical_since: None,
+            relieved_at: None,
         }
     }
 }

@@ -5,8 +5,8 @@ use roost_types::node::{PatchNode, PowerAction};
 use roost_types::operation::Progress;
 use roost_types::rack::HubCounters;
 use roost_types::{
-    AlertId, AllocationId, Image, ImageDigest, InstanceId, MilliCelsius, MilliPercent, Name, NodeId, OperationId,
-    Problem, SnapshotId, SyncRequest, Timestamp,
+    ActionId, AlertId, AllocationId, Image, ImageDigest, InstanceId, MilliCelsius, MilliPercent, Name, NodeId,
+    OperationId, Problem, SnapshotId, SyncRequest, Timestamp,
 };
 
 /// The world that a decision may not ask for itself.
@@ -36,6 +36,44 @@ pub struct ProbeValues {
     pub temperature: Option<MilliCelsius>,
     /// Relative humidity, if it could be measured.
     pub humidity: Option<MilliPercent>,
+}
+
+/// What a hub said of one of its fans.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub struct FanValues {
+    /// Number of the fan on its hub, from 1.
+    pub number: u8,
+    /// How hard it is driven.
+    pub duty: MilliPercent,
+    /// Turns a minute by its tachometer, once they were counted.
+    pub rpm: Option<u16>,
+}
+
+/// What a hub said of its relays: bit *n* − 1 is relay *n*.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub struct RelayValues {
+    /// Those whose coil has current.
+    pub on: u8,
+    /// Those it has.
+    pub there: u8,
+}
+
+/// What a hub said since its last report.
+#[derive(Clone, PartialEq, Eq, Debug, Default)]
+pub struct HubNews {
+    /// What its firmware says of itself, when it said so.
+    pub firmware: Option<String>,
+    /// The newest values of each probe that spoke.
+    pub probes: Vec<ProbeValues>,
+    /// The newest values of each fan that was told of.
+    pub fans: Vec<FanValues>,
+    /// The state of its relays, when it was told.
+    pub relays: Option<RelayValues>,
+    /// What it was told to do and does not: a sentence for each command that was refused, or never answered. `None`
+    /// when nothing about that changed.
+    pub disobeys: Option<Vec<String>>,
+    /// Counters of the line.
+    pub counters: HubCounters,
 }
 
 /// What can be asked. References (`instance`, `node`) are names or ids, as they stand in a path.
@@ -151,6 +189,8 @@ pub enum Command {
         node: String,
         /// What to do.
         action: PowerAction,
+        /// Also where water may condense.
+        despite_condensation: bool,
     },
     /// The driver has answered.
     FinishPower {
@@ -160,8 +200,15 @@ pub enum Command {
         node: NodeId,
         /// What was asked.
         action: PowerAction,
-        /// `Err`: why it could not be done or confirmed.
+        /// `Err`: why it could not be done or confirmed; then the power is unknown.
         outcome: Result<(), String>,
+    },
+    /// The relay that cuts a node's power should have current, or not.
+    SwitchRelay {
+        /// Whose.
+        node: Name,
+        /// Whether its coil has current: then the node has no power.
+        on: bool,
     },
     /// A node's agent speaks.
     Sync {
@@ -175,12 +222,8 @@ pub enum Command {
     HubReport {
         /// Which.
         hub: Name,
-        /// What its firmware says of itself, when it said so.
-        firmware: Option<String>,
-        /// The newest values of each probe that spoke.
-        probes: Vec<ProbeValues>,
-        /// Counters of the line.
-        counters: HubCounters,
+        /// What it said.
+        news: Box<HubNews>,
     },
     /// A hub's line closed or it fell silent.
     HubLost {
@@ -218,6 +261,11 @@ pub enum Command {
     DeleteImage {
         /// Alias or digest.
         image: String,
+    },
+    /// A person approves an action.
+    ApproveAction {
+        /// Which.
+        action: ActionId,
     },
     /// A person has seen an alert.
     AcknowledgeAlert {

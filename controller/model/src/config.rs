@@ -3,7 +3,7 @@
 use std::net::Ipv4Addr;
 use std::time::Duration;
 
-use roost_thermal::Policy;
+use roost_thermal::{FanPolicy, Policy};
 use roost_types::{MemoryBytes, RackConfig};
 
 /// The network that instances get their addresses from, cut into one piece per node.
@@ -50,6 +50,8 @@ pub struct Config {
     pub rack: RackConfig,
     /// Thermal limits and times.
     pub thermal: Policy,
+    /// How fans are driven.
+    pub fans: FanPolicy,
     /// Where instances get their addresses from.
     pub network: InstanceNetwork,
     /// Memory of a node that is never given out: kernel, agent, keeper.
@@ -62,6 +64,14 @@ pub struct Config {
     pub down_after: Duration,
     /// An instance moved because of heat is not moved again for so long.
     pub move_cooldown: Duration,
+    /// After one instance set out because of heat, the next one of the rack waits for so long.
+    pub move_pause: Duration,
+    /// A board is critical for so long before anything on it is halted.
+    pub halt_after: Duration,
+    /// What was halted has so long to show, before the next is halted or the power is cut.
+    pub halt_dwell: Duration,
+    /// Something can switch the power of every node, whatever the rack says.
+    pub power_everywhere: bool,
 }
 
 impl Default for Config {
@@ -69,12 +79,17 @@ impl Default for Config {
         Self {
             rack: RackConfig::default(),
             thermal: Policy::default(),
+            fans: FanPolicy::default(),
             network: InstanceNetwork::default(),
             memory_reserve: MemoryBytes::mib(96),
             cpu_percent: 200,
             unreachable_after: Duration::from_secs(5),
             down_after: Duration::from_secs(30),
             move_cooldown: Duration::from_secs(600),
+            move_pause: Duration::from_secs(10),
+            halt_after: Duration::from_secs(5),
+            halt_dwell: Duration::from_secs(30),
+            power_everywhere: false,
         }
     }
 }

@@ -3,7 +3,7 @@
 use std::sync::Arc;
 
 use roost_types::{
-    AlertId, AllocationId, Event, EventKind, InstanceId, NodeId, Operation, OperationId, OperationKind,
+    ActionId, AlertId, AllocationId, Event, EventKind, InstanceId, NodeId, Operation, OperationId, OperationKind,
     OperationStatus, Problem, SnapshotId, Timestamp, operation::Progress,
 };
 
@@ -64,6 +64,11 @@ impl Draft {
     pub(crate) fn alert_id(&mut self) -> AlertId {
         let (ms, random) = self.id_parts();
         AlertId::mint(ms, random)
+    }
+
+    pub(crate) fn action_id(&mut self) -> ActionId {
+        let (ms, random) = self.id_parts();
+        ActionId::mint(ms, random)
     }
 
     /// Four lower-case letters or digits, for a name nobody chose.

@@ -9,6 +9,7 @@ use roost_types::{
     OperationKind, Severity, ThermalState, Timestamp,
 };
 
+use crate::actions::{self, Step};
 use crate::brake::many_at_once;
 use crate::cluster::{Cluster, NodeLive};
 use crate::decide::{node_resource, node_subject};
@@ -25,18 +26,30 @@ pub fn step(draft: &mut Draft) {
 fn hot_nodes(draft: &mut Draft) {
     let hot = draft.cluster.nodes.keys().filter(|id| is_hot(&draft.cluster, **id)).count();
     brake(draft, hot);
-    if draft.cluster.heat_brake || is_moving(&draft.cluster) {
+    if draft.cluster.heat_brake {
         return;
     }
-    let rested = |row: &InstanceRow| has_rested(&draft.cluster, row, draft.now);
-    let nodes = nodes_to_relieve(&draft.cluster);
-    let found = nodes.iter().find_map(|node| cheapest(&draft.cluster, *node, draft.now, rested));
-    let Some((id, node)) = found else { return };
-    let reason = why_hot(&draft.cluster, node);
-    if reconcile::begin_move(draft, id, None, &reason).is_ok() {
-        let now = draft.now;
-        draft.edit_instance(id, |row| row.moved_at = Some(now));
+    for node in nodes_to_relieve(&draft.cluster) {
+        if is_moving(&draft.cluster) || !has_paused(&draft.cluster, draft.now) {
+            return;
+        }
+        let Some(id) = next_to_leave(&draft.cluster, node, draft.now) else { continue };
+        let reason = why_hot(&draft.cluster, node, draft.now);
+        actions::act(draft, Step::Move(node, id), &reason);
     }
+}
+
+/// The instance that should leave a node: the one that is proposed already, as long as that is of use, else the cheapest.
+fn next_to_leave(cluster: &Cluster, node: NodeId, now: Timestamp) -> Option<InstanceId> {
+    let proposed = actions::proposed_move(cluster, node);
+    let rested = |row: &InstanceRow| has_rested(cluster, row, now);
+    let again = proposed.and_then(|id| cheapest(cluster, node, now, |row| row.id == id && rested(row)));
+    again.or_else(|| cheapest(cluster, node, now, rested)).map(|(id, _)| id)
+}
+
+/// The last move because of heat began long enough ago: a rack does not set everything in motion at once.
+fn has_paused(cluster: &Cluster, now: Timestamp) -> bool {
+    cluster.moved_for_heat.is_none_or(|at| now.since(at) >= cluster.config.move_pause)
 }
 
 /// Nodes that are too hot or soon will be, the hottest first, by id among equals. One that is hot and already on its way
@@ -62,7 +75,8 @@ fn brake(draft: &mut Draft, hot: usize) {
     draft.cluster.heat_brake = engaged;
     draft.make_room();
     if engaged {
-        let message = format!("{hot} of {ready} nodes are hot at once: cooling has failed; nothing is moved");
+        let message =
+            format!("{hot} of {ready} nodes are hot at once: cooling has failed; fans go to full and nothing is moved");
         draft.event(EventKind::BrakeEngaged, "/v1/rack", &message);
         draft.fire("rack/heat", Severity::Critical, "/v1/rack", &message);
     } else {
@@ -81,15 +95,26 @@ fn is_hot(cluster: &Cluster, id: NodeId) -> bool {
     matches!(state, Some(ThermalState::Hot | ThermalState::Critical))
 }
 
-fn why_hot(cluster: &Cluster, id: NodeId) -> String {
+/// Why a node must be relieved, with every number that it was decided by.
+pub fn why_hot(cluster: &Cluster, id: NodeId, now: Timestamp) -> String {
     let (Some(node), Some(live)) = (cluster.nodes.get(&id), cluster.live.get(&id)) else { return String::new() };
     let (state, reason) = (live.heat.state(), live.heat.reason());
-    match (live.heat.predicted(), live.heat.limits()) {
+    let prediction = match (live.heat.predicted(), live.heat.limits()) {
         (Some(predicted), Some(limits)) if state < ThermalState::Hot => {
             let seconds = cluster.config.thermal.horizon.as_secs();
-            format!("{} is {state}: {reason}; predicted {predicted} ≥ hot {} in {seconds} s", node.name, limits.hot)
+            format!("; predicted {predicted} ≥ hot {} in {seconds} s", limits.hot)
         }
-        _ => format!("{} is {state}: {reason}", node.name),
+        _ => String::new(),
+    };
+    format!("{} is {state}: {reason}{prediction}{}", node.name, air_of(cluster, node, now))
+}
+
+/// The air of a node's zone, and how old what is known of it is.
+fn air_of(cluster: &Cluster, node: &NodeRow, now: Timestamp) -> String {
+    let zone = cluster.zone_of(node).and_then(|zone| Some((&zone.name, cluster.zones.get(&zone.name)?)));
+    match zone.and_then(|(name, heat)| Some((name, heat.measured()?, heat.age(now)?))) {
+        Some((name, inlet, age)) => format!(", zone {name} inlet {inlet} {:.0} s old", age.as_secs_f64()),
+        None => String::new(),
     }
 }
 
@@ -107,6 +132,7 @@ fn cheapest(
         let runs = row.desired == Desired::Running
             && row.allocation == Some(allocation.spec.id)
             && !row.stranded
+            && row.halted.is_none()
             && snapshots::is_at_rest(row);
         Some(row.as_ref()).filter(|row| runs && ready(row))
     });

@@ -15,14 +15,18 @@
 //! the probes say, how hot things are. That is why an idle cluster writes nothing.
 //!
 //! Find your way: `command` (what can be asked), `decide/` (one file per noun), `reconcile` (the life of an instance),
-//! `snapshots` (the life of its snapshots), `place` (asking the scheduler), `drain` (emptying nodes), `names` (what names
+//! `snapshots` (the life of its snapshots), `place` (asking the scheduler), `drain` (emptying nodes), `critical` (what stops
+//! first), `actions` (done, or proposed), `cooling` (fans), `relays` (power), `names` (what names
 //! mean on a node), `view` (what the API shows).
 
+mod actions;
 mod alerts;
 mod brake;
 mod cluster;
 mod command;
 mod config;
+mod cooling;
+mod critical;
 mod decide;
 mod draft;
 mod drain;
@@ -30,13 +34,16 @@ mod names;
 mod place;
 mod read;
 mod reconcile;
+mod relays;
 mod row;
 mod snapshots;
 mod validate;
 pub mod view;
 
 pub use cluster::{Cluster, HubLive, NodeLive};
-pub use command::{Command, Context, Idempotency, ProbeValues, Reply};
+pub use command::{Command, Context, FanValues, HubNews, Idempotency, ProbeValues, RelayValues, Reply};
 pub use config::{Config, InstanceNetwork};
+pub use cooling::{FanLive, HubWish};
 pub use decide::{Decision, decide};
-pub use row::{AllocationRow, Change, FirstBootRow, InstanceRow, Kind, MetaRow, Move, NodeRow, Row, Source};
+pub use relays::RelayLive;
+pub use row::{AllocationRow, Change, FirstBootRow, Halt, InstanceRow, Kind, MetaRow, Move, NodeRow, Row, Source};

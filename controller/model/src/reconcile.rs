@@ -42,6 +42,7 @@ pub fn instance(draft: &mut Draft, id: InstanceId) {
         }
         Desired::Running if row.moving.is_some() => advance_move(draft, &row),
         Desired::Running if row.allocation.is_none() || row.stranded => try_to_place(draft, id),
+        Desired::Running if row.halted.is_some() => want(draft, id, AllocationDesired::Stopped),
         Desired::Running => want(draft, id, AllocationDesired::Running),
     }
     settle(draft, id);
@@ -49,7 +50,7 @@ pub fn instance(draft: &mut Draft, id: InstanceId) {
 
 /// Tries every instance that waits for a node, if any node may have become able to take one.
 pub fn pending(draft: &mut Draft) {
-    if draft.cluster.pending.is_empty() || draft.cluster.tried == draft.cluster.room {
+    if draft.cluster.tried == draft.cluster.room {
         return;
     }
     draft.cluster.tried = draft.cluster.room;
@@ -311,7 +312,7 @@ fn outcome(kind: OperationKind, row: &InstanceRow, allocation: Option<&Allocatio
         | OperationKind::InstanceRestart
         | OperationKind::InstanceMove => match allocation {
             None => Outcome::Waiting,
-            Some(_) if row.stranded => Outcome::Waiting,
+            Some(_) if row.stranded || row.halted.is_some() => Outcome::Waiting,
             Some(_) if row.moving.is_some() || row.restoring.is_some() => Outcome::Going,
             Some(allocation) if is_up(allocation) => Outcome::Done,
             Some(allocation) if is_over(allocation) => Outcome::of_end(allocation),
@@ -380,6 +381,7 @@ fn lose(draft: &mut Draft, allocation: &AllocationRow, confirmed: bool) {
             snapshots::abandon_restore(draft, &row);
             draft.edit_instance(row.id, |row| {
                 row.stranded = true;
+                row.halted = None;
                 row.moving = None;
             });
             draft.make_room();

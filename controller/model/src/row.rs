@@ -26,6 +26,15 @@ pub struct Move {
     pub at: Timestamp,
 }
 
+/// Why an instance waits on its board although it should run.
+#[derive(Clone, PartialEq, Eq, Debug, Serialize, Deserialize)]
+pub struct Halt {
+    /// With the numbers of that moment.
+    pub reason: String,
+    /// Since when.
+    pub at: Timestamp,
+}
+
 /// The snapshot that an instance begins with, until it has started.
 #[derive(Clone, Copy, PartialEq, Eq, Debug, Serialize, Deserialize)]
 pub struct Source {
@@ -75,6 +84,9 @@ pub struct InstanceRow {
     pub restart: RestartPolicy,
     /// What happens when the node is lost.
     pub node_loss: NodeLossPolicy,
+    /// How important it is: where heat becomes critical, the least important stops first.
+    #[serde(default)]
+    pub priority: i8,
     /// Free key-value pairs.
     pub labels: BTreeMap<String, String>,
     /// The wish.
@@ -91,6 +103,9 @@ pub struct InstanceRow {
     /// that one comes back first.
     #[serde(default)]
     pub stranded: bool,
+    /// It is stopped because its board is critical, whatever the wish, and goes on by itself.
+    #[serde(default)]
+    pub halted: Option<Box<Halt>>,
     /// Seconds it may take to end, as the last stop said.
     #[serde(default)]
     pub stop_seconds: Option<u32>,
@@ -356,6 +371,7 @@ mod tests {
     #[test]
     fn rows_of_an_earlier_release_are_understood() {
         let Row::Instance(instance) = Row::parse(Kind::Instance, INSTANCE).unwrap() else { panic!() };
+        assert!(instance.priority == 0 && instance.halted.is_none());
         assert!(!instance.stranded && instance.snapshots.is_empty() && instance.restoring.is_none());
         let Row::Allocation(allocation) = Row::parse(Kind::Allocation, ALLOCATION).unwrap() else { panic!() };
         assert!(allocation.has_acted() && allocation.spec.snapshots.is_empty() && !allocation.spec.first_boot);

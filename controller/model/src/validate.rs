@@ -6,7 +6,7 @@ use std::collections::BTreeMap;
 use std::sync::Arc;
 
 use roost_scheduler::collide;
-use roost_types::instance::{CreateInstance, InstanceKind, Network, PatchInstance};
+use roost_types::instance::{CreateInstance, InstanceKind, MAX_PRIORITY, Network, PatchInstance};
 use roost_types::size::Resources;
 use roost_types::{
     Code, DEFAULT_PROJECT, Desired, Image, InstanceId, MemoryBytes, Name, OperationId, Problem, Publish, Size,
@@ -104,6 +104,18 @@ pub fn resized(
     }
 }
 
+/// A priority in its range.
+///
+/// # Errors
+/// `invalid_field`.
+pub fn priority(priority: i8) -> Result<i8, Problem> {
+    if (-MAX_PRIORITY..=MAX_PRIORITY).contains(&priority) {
+        Ok(priority)
+    } else {
+        Err(invalid("priority", format!("{priority} is not in -{MAX_PRIORITY} to {MAX_PRIORITY}")))
+    }
+}
+
 fn disk(asked: Option<MemoryBytes>, otherwise: MemoryBytes) -> Result<MemoryBytes, Problem> {
     match asked {
         Some(bytes) if bytes < MIN_DISK => Err(invalid("disk_bytes", format!("{} is less than {MIN_DISK}", bytes.0))),
@@ -176,6 +188,7 @@ pub fn row(
         constraints: request.constraints.clone(),
         restart: request.restart,
         node_loss: request.node_loss,
+        priority: priority(request.priority)?,
         labels: request.labels.clone(),
         desired: Desired::Running,
         generation: 0,
@@ -183,6 +196,7 @@ pub fn row(
         allocation: None,
         moving: None,
         stranded: false,
+        halted: None,
         stop_seconds: None,
         snapshots: Vec::new(),
         restoring: None,

@@ -15,7 +15,7 @@ use roost_types::{
 
 use crate::cluster::{Cluster, HubLive};
 use crate::row::{AllocationRow, InstanceRow, NodeRow};
-use crate::{place, validate};
+use crate::{cooling, place, validate};
 
 /// An instance.
 #[must_use]
@@ -46,6 +46,7 @@ pub fn instance(cluster: &Cluster, row: &InstanceRow) -> Instance {
         restart: row.restart,
         restarts: allocation.map_or(0, |allocation| allocation.observed.restarts),
         node_loss: row.node_loss,
+        priority: row.priority,
         exit_status: allocation.and_then(|allocation| allocation.observed.exit),
         created_at: row.created_at,
         started_at: allocation.and_then(|allocation| allocation.observed.started_at),
@@ -69,6 +70,9 @@ fn state(cluster: &Cluster, row: &InstanceRow) -> (InstanceState, String) {
     }
     if row.restoring.is_some() {
         return (InstanceState::Stopping, "its files are put back to those of a snapshot".to_owned());
+    }
+    if let Some(halt) = row.halted.as_ref().filter(|_| row.desired == Desired::Running) {
+        return (InstanceState::Pending, format!("halted until its board has cooled: {}", halt.reason));
     }
     if let Some(moving) = &row.moving {
         let state = if allocation.held { InstanceState::Stopping } else { InstanceState::Starting };
@@ -149,6 +153,7 @@ pub fn node(cluster: &Cluster, row: &NodeRow, now: Timestamp) -> Node {
         slot: row.slot.clone(),
         labels: row.labels.clone(),
         limits: row.limits,
+        power: cluster.power_of(&row.name, now),
         address: row.facts.as_ref().and_then(|facts| facts.address),
         prefix: format!("{}/{}", network.address(row.network_index, 0), network.node_prefix_len),
         capacity: place::capacity(cluster, row),
@@ -202,6 +207,7 @@ pub fn rack(cluster: &Cluster, now: Timestamp) -> RackView {
         elsewhere,
         hubs: hubs(cluster, now),
         pending: u32::try_from(cluster.pending.len()).unwrap_or(u32::MAX),
+        mode: cluster.config.rack.mode,
     }
 }
 
@@ -221,6 +227,8 @@ fn zone(cluster: &Cluster, config: &ZoneConfig, now: Timestamp) -> Zone {
         age_ms: heat.and_then(|heat| heat.age(now)).map(milliseconds),
         limits: cluster.config.thermal.inlet_limits(config.limits.as_ref()),
         probes: config.probes.clone(),
+        fans: cluster.fans_of(config, now).collect(),
+        fans_reason: cooling::reason(cluster, config),
         slots: slots.collect(),
     }
 }

@@ -1,5 +1,7 @@
 //! The pure core in a small world: launches, heat, drains, silence and restarts, each told as a story.
 
+mod acting;
+mod cooling;
 mod lifecycle;
 mod limits;
 mod network;

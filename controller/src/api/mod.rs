@@ -2,6 +2,7 @@
 //!
 //! Handlers read the published snapshot or submit a command; they hold no state and no policy.
 
+mod actions;
 mod alerts;
 pub mod auth;
 mod console;

@@ -102,7 +102,7 @@ pub async fn drain(State(app): State<Arc<App>>, Ref(node): Ref, headers: HeaderM
 #[utoipa::path(post, path = "/v1/nodes/{node}/power", tag = "nodes", request_body = PowerRequest,
     params(("node" = String, Path, description = "Name or id"), ("Prefer" = Option<String>, Header)),
     responses((status = 200, body = Node), (status = 202, body = Operation), (status = 404, body = Problem),
-        (status = 503, body = Problem)))]
+        (status = 409, body = Problem), (status = 503, body = Problem)))]
 pub async fn power(
     State(app): State<Arc<App>>,
     Ref(node): Ref,
@@ -110,6 +110,6 @@ pub async fn power(
     JsonBody(request): JsonBody<PowerRequest>,
 ) -> ApiResult<Response> {
     let wait = wait::preferred(&headers)?;
-    let (node, operation, _) = power::begin(&app.core, &app.power, node, request.action).await?;
+    let (node, operation, _) = power::begin(&app.core, &app.power, node, request).await?;
     wait::answer(&app.core, operation, wait, || shown(&app.core.snapshot(), node)).await
 }

@@ -16,7 +16,7 @@ use super::openapi::Document;
 use super::problem::no_such_method;
 use super::unread::read_on;
 use super::{
-    alerts, console, dashboard, dev, events, exec, files, images, instances, logs, metrics, nodes, operations,
+    actions, alerts, console, dashboard, dev, events, exec, files, images, instances, logs, metrics, nodes, operations,
     placements, rack, service, session, snapshots, stats,
 };
 use crate::state::App;
@@ -51,6 +51,8 @@ pub(super) fn for_users() -> OpenApiRouter<Arc<App>> {
         .routes(routes!(rack::show))
         .routes(routes!(rack::hubs))
         .routes(routes!(rack::probes))
+        .routes(routes!(actions::list))
+        .routes(routes!(actions::approve))
         .routes(routes!(alerts::list))
         .routes(routes!(alerts::acknowledge))
         .routes(routes!(operations::list))

@@ -85,6 +85,11 @@ impl Snapshot {
         }
     }
 
+    /// When it was published.
+    pub const fn published_at(&self) -> Timestamp {
+        self.at
+    }
+
     /// An instance's JSON.
     pub fn instance_json(&self, id: InstanceId) -> Option<Bytes> {
         self.instances.get(&id).map(|cached| self.instance_bytes(id, cached))
@@ -255,6 +260,7 @@ impl Heard {
             | Command::DrainNode { .. }
             | Command::DeleteNode { .. }
             | Command::BeginPower { .. }
+            | Command::SwitchRelay { .. }
             | Command::HubReport { .. }
             | Command::HubLost { .. }
             | Command::AddImage { .. }
@@ -262,6 +268,7 @@ impl Heard {
             | Command::ImportProgress { .. }
             | Command::FinishImport { .. }
             | Command::DeleteImage { .. }
+            | Command::ApproveAction { .. }
             | Command::AcknowledgeAlert { .. } => {}
         }
     }

@@ -1,11 +1,11 @@
 //! One hub's line: opened, read, and opened again for ever.
 
-use std::io::{ErrorKind, Read};
+use std::io::{ErrorKind, Read, Write};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::{Duration, Instant};
 
-use roost_model::Command;
+use roost_model::{Command, HubWish};
 use roost_types::rack::HubConfig;
 use serialport::{ClearBuffer, SerialPort, TTYPort};
 use tokio::sync::mpsc;
@@ -26,9 +26,14 @@ const FIRST_PAUSE: Duration = Duration::from_millis(200);
 /// The longest pause.
 const LONGEST_PAUSE: Duration = Duration::from_secs(5);
 
+/// What the hub should do now; none when the controller itself has not lived for a while, so that the hub's fail-safe
+/// takes over.
+pub(super) type Wishes = Box<dyn Fn() -> Option<HubWish> + Send>;
+
 /// A thread's work.
 pub(super) struct Line {
     hub: HubConfig,
+    wishes: Wishes,
     reports: mpsc::Sender<Command>,
     stop: Arc<AtomicBool>,
     book: Book,
@@ -40,9 +45,17 @@ pub(super) struct Line {
 }
 
 impl Line {
-    pub(super) fn new(hub: HubConfig, reports: mpsc::Sender<Command>, stop: Arc<AtomicBool>) -> Self {
+    /// Commands are numbered from `seq`, a number of chance.
+    pub(super) fn new(
+        hub: HubConfig,
+        seq: u16,
+        wishes: Wishes,
+        reports: mpsc::Sender<Command>,
+        stop: Arc<AtomicBool>,
+    ) -> Self {
         let now = Instant::now();
-        Self { hub, reports, stop, book: Book::new(now), last_report: now, lost: true, trouble: String::new() }
+        let book = Book::new(now, seq);
+        Self { hub, wishes, reports, stop, book, last_report: now, lost: true, trouble: String::new() }
     }
 
     /// Works until told to stop.
@@ -73,7 +86,7 @@ impl Line {
         }
     }
 
-    /// Reads until the line closes; says why it did.
+    /// Reads and tells until the line closes; says why it did.
     fn read(&mut self, mut port: TTYPort) -> String {
         self.book.reopen();
         let opened = Instant::now();
@@ -85,12 +98,29 @@ impl Line {
                 Err(error) if matches!(error.kind(), ErrorKind::TimedOut | ErrorKind::Interrupted) => {}
                 Err(error) => return format!("the line was closed: {error}"),
             }
+            if let Err(error) = self.tell(&mut port) {
+                return format!("the line was closed: {error}");
+            }
             self.report();
             if self.book.last_good().unwrap_or(opened).elapsed() > SILENCE {
                 self.lose("no good frame for 10 s");
             }
         }
         "the controller is stopping".to_owned()
+    }
+
+    /// Tells the hub what is due. A line that takes nothing now is tried again: what was not answered is sent again.
+    fn tell(&mut self, port: &mut TTYPort) -> std::io::Result<()> {
+        let Some(wish) = (self.wishes)() else { return Ok(()) };
+        for line in self.book.commands(&wish, Instant::now()) {
+            match port.write_all(&line) {
+                Err(error) if !matches!(error.kind(), ErrorKind::TimedOut | ErrorKind::WouldBlock) => {
+                    return Err(error);
+                }
+                Ok(()) | Err(_) => {}
+            }
+        }
+        Ok(())
     }
 
     fn report(&mut self) {

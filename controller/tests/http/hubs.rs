@@ -1,12 +1,14 @@
 //! A hub's line over a pty: good frames become readings; garbage is counted and never is one.
 
-use std::io::Write;
+use std::io::{Read, Write};
+use std::os::fd::AsFd;
 use std::path::Path;
 use std::time::{Duration, Instant};
 
 use nix::fcntl::OFlag;
+use nix::poll::{PollFd, PollFlags, PollTimeout, poll};
 use nix::pty::{PtyMaster, grantpt, posix_openpt, ptsname_r, unlockpt};
-use roost_protocol::{Frame, Hello, Reading};
+use roost_protocol::{Ack, AckCode, Fan, Frame, Hello, Reading, Status};
 use serde_json::Value;
 
 use crate::rig::Controller;
@@ -39,6 +41,25 @@ impl Hub {
         let capabilities = roost_protocol::Text::new(b"sht31").unwrap();
         let hello = Hello { seq: self.seq, version: 1, firmware, capabilities };
         self.write(&Frame::Hello(hello).line());
+    }
+
+    /// Every line that the host wrote since the last call.
+    fn heard(&mut self) -> String {
+        let (mut heard, mut bytes) = (String::new(), [0; 512]);
+        let waits = |master: &PtyMaster| {
+            let mut ready = [PollFd::new(master.as_fd(), PollFlags::POLLIN)];
+            poll(&mut ready, PollTimeout::ZERO).unwrap() > 0
+        };
+        while waits(&self.master) {
+            let count = self.master.read(&mut bytes).unwrap();
+            heard.push_str(&String::from_utf8_lossy(&bytes[..count]));
+        }
+        heard
+    }
+
+    fn say(&mut self, frame: impl FnOnce(u16) -> Frame) {
+        self.seq += 1;
+        self.write(&frame(self.seq).line());
     }
 
     fn reading(&mut self, centi: i16) {
@@ -122,6 +143,79 @@ async fn frames_become_readings_and_garbage_only_counts() {
         }
         assert!(Instant::now() < deadline, "the hub was not taken back");
     }
+    std::fs::remove_file(&link).unwrap();
+}
+
+/// The number of the first command of a kind.
+fn seq_of(heard: &str, command: &str) -> Option<u16> {
+    let line = heard.lines().find(|line| line.starts_with(command))?;
+    line.split([',', '*']).nth(1)?.parse().ok()
+}
+
+#[tokio::test]
+async fn a_fan_is_told_until_the_hub_obeys_and_a_hub_that_does_not_is_an_alert() {
+    let link = std::env::temp_dir().join(format!("roost-controller-fans-{}", std::process::id()));
+    let mut hub = Hub::plug(&link);
+    let controller = Controller::start_with_outputs(&link);
+    tokio::time::sleep(Duration::from_millis(500)).await;
+    assert_eq!(hub.heard(), "", "nothing is told before the hub has spoken");
+    hub.reading(4100);
+    hub.reading(4100);
+
+    // Never answered: the same bytes come again, and then a person is told.
+    let (mut heard, deadline) = (String::new(), Instant::now() + Duration::from_secs(12));
+    let alert = loop {
+        tokio::time::sleep(Duration::from_millis(200)).await;
+        heard.push_str(&hub.heard());
+        hub.reading(4100);
+        let alerts = controller.get("/v1/alerts").await["items"].clone();
+        let told = alerts.as_array().unwrap().iter().find(|alert| alert["key"] == "hub-commands/hub0").cloned();
+        if let Some(alert) = told {
+            break alert;
+        }
+        assert!(Instant::now() < deadline, "nobody is told: {heard}");
+    };
+    let fans: Vec<&str> = heard.lines().filter(|line| line.starts_with("$F")).collect();
+    assert!(fans.len() == 3 && fans.iter().all(|line| *line == fans[0] && line.contains(",2,10000*")), "{heard}");
+    assert!(alert["message"].as_str().unwrap().contains("fan 2 at 100.00 %: not done after 3 tries"), "{alert}");
+
+    // Told anew with another number; now the hub obeys.
+    let (mut heard, deadline) = (String::new(), Instant::now() + Duration::from_secs(20));
+    let seq = loop {
+        // Not one long sleep: meanwhile the client hears that its idle connection was closed.
+        tokio::time::sleep(Duration::from_millis(200)).await;
+        heard.push_str(&hub.heard());
+        hub.reading(4100);
+        if let Some(seq) = seq_of(&heard, "$F") {
+            break seq;
+        }
+        assert!(Instant::now() < deadline, "not told anew: {heard}");
+    };
+    assert_ne!(Some(seq), seq_of(fans[0], "$F"));
+    hub.write(&Frame::Ack(Ack { seq, code: AckCode::Done }).line());
+    hub.say(|seq| Frame::Fan(Fan { seq, fan: 2, duty_centi: 10_000, rpm: Some(4_800) }));
+    hub.say(|seq| Frame::Status(Status { seq, uptime_seconds: 9, relays_on: 0, relays_there: 255, failsafe: false }));
+    let deadline = Instant::now() + Duration::from_secs(8);
+    loop {
+        let fan = controller.get("/v1/rack").await["zones"][0]["fans"][0].clone();
+        if fan["rpm"] == 4800 {
+            assert_eq!((fan["id"].as_str(), fan["duty"].as_f64()), (Some("hub0:2"), Some(100.0)), "{fan}");
+            break;
+        }
+        assert!(Instant::now() < deadline, "{fan}");
+        tokio::time::sleep(Duration::from_millis(50)).await;
+    }
+    let alerts = controller.get("/v1/alerts").await;
+    assert_eq!(
+        alerts["items"]
+            .as_array()
+            .unwrap()
+            .iter()
+            .filter(|a| a["state"] == "firing" && a["key"] == "hub-commands/hub0")
+            .count(),
+        0,
+        "{alerts}"
+    );
     std::fs::remove_file(&link).unwrap();
 }
 

@@ -36,15 +36,21 @@ pub fn secret(node: &str) -> String {
 impl Controller {
     /// Starts one with three nodes, each in a slot of zone `shelf-1`, and a hub at `hub_path`.
     pub fn start_with_hub(hub_path: &Path) -> Self {
-        Self::start_with(&format!("hubs: [{{name: hub0, path: {}}}]", hub_path.display()), "[hub0:1]")
+        Self::start_with(&format!("hubs: [{{name: hub0, path: {}}}]", hub_path.display()), "[hub0:1]", "[]")
+    }
+
+    /// The same, and the zone is cooled by fan 2 of the hub, whose relay 3 cuts the power of n01.
+    pub fn start_with_outputs(hub_path: &Path) -> Self {
+        let hubs = format!("hubs: [{{name: hub0, path: {}}}]\npower: {{n01: hub0:3}}", hub_path.display());
+        Self::start_with(&hubs, "[hub0:1]", "[hub0:2]")
     }
 
     /// Starts one with three nodes and no hub.
     pub fn start() -> Self {
-        Self::start_with("hubs: []", "[]")
+        Self::start_with("hubs: []", "[]", "[]")
     }
 
-    fn start_with(hubs: &str, probes: &str) -> Self {
+    fn start_with(hubs: &str, probes: &str, fans: &str) -> Self {
         static NEXT: AtomicU32 = AtomicU32::new(0);
         let number = NEXT.fetch_add(1, Ordering::Relaxed);
         let dir = std::env::temp_dir().join(format!("roost-controller-it-{}-{number}", std::process::id()));
@@ -55,7 +61,8 @@ impl Controller {
         let tokens = format!("- {{name: root, role: admin, token_sha256: {}}}\n", sha(TOKEN));
         std::fs::write(dir.join("tokens.yaml"), tokens).unwrap();
         let rack = format!(
-            "{hubs}\nzones: [{{name: shelf-1, slots: [r1/1/1, r1/1/2, r1/1/3], probes: {probes}}}]\n\
+            "{hubs}\nzones: [{{name: shelf-1, slots: [r1/1/1, r1/1/2, r1/1/3], probes: {probes},\n\
+             fans: {fans}}}]\n\
              nodes: {{n01: r1/1/1, n02: r1/1/2, n03: r1/1/3}}\n"
         );
         std::fs::write(dir.join("rack.yaml"), rack).unwrap();

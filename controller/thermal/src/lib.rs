@@ -4,6 +4,7 @@
 //! readings ─▶ ZoneHeat (inlet scale) ─┐
 //!                                     ├─▶ NodeHeat: worse of the two scales, estimate, prediction, diagnosis
 //! vitals   ─▶ NodeHeat (SoC scale) ───┘
+//! both     ─▶ FanControl: how hard the zone's fans are driven
 //!
 //!          value ≥ limit: at once                     value < limit − hysteresis for `dwell`
 //! nominal ──────────────▶ warm ─▶ hot ─▶ critical ──────────────▶ one level lower
@@ -19,6 +20,7 @@
 mod board;
 mod dew;
 mod diagnosis;
+mod fan;
 mod forecast;
 mod level;
 mod node;
@@ -29,6 +31,7 @@ mod zone;
 pub use board::BoardModel;
 pub use dew::dew_point;
 pub use diagnosis::{Air, Cause, Diagnosis, Rise, diagnose};
+pub use fan::{Alarm, FULL, FanControl, FanPolicy, Need};
 pub use node::{Around, Monitoring, NodeHeat};
 pub use policy::{Policy, Scale, TripOffsets};
 pub use zone::{ProbeValue, ZoneHeat};

@@ -145,6 +145,14 @@ impl ZoneHeat {
         dew_point(self.measured()?, self.humidity()?)
     }
 
+    /// How many of its probes say at least this now: connected, and not silent.
+    #[must_use]
+    pub fn witnesses(&self, now: Timestamp, policy: &Policy, limit: MilliCelsius) -> usize {
+        let fresh = |value: &&ProbeValue| value.connected && now.since(value.at) <= policy.stale_after;
+        let says = |value: &&ProbeValue| value.temperature.is_some_and(|temperature| temperature >= limit);
+        self.probes.values().filter(fresh).filter(says).count()
+    }
+
     /// Age of the newest reading, whether its hub is there or not.
     #[must_use]
     pub fn age(&self, now: Timestamp) -> Option<Duration> {

@@ -27,6 +27,8 @@ pub enum EventKind {
     InstanceOomKilled,
     /// An instance has begun or ceased to suffer from its limits.
     InstanceStrained,
+    /// An instance was halted because its node is critical; it goes on by itself.
+    InstanceHalted,
     /// An instance leaves its node for another.
     InstanceMoved,
     /// Settings of an instance changed.
@@ -79,6 +81,12 @@ pub enum EventKind {
     ImageCreated,
     /// An image was removed.
     ImageDeleted,
+    /// An action against heat waits for a person.
+    ActionProposed,
+    /// A person approved an action.
+    ActionApproved,
+    /// A proposed action is no longer of use.
+    ActionExpired,
     /// An alert fires.
     AlertFired,
     /// A person has seen an alert.

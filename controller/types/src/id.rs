@@ -72,6 +72,10 @@ uuid_id!(
     /// An alert.
     AlertId
 );
+uuid_id!(
+    /// An action that waits for a person.
+    ActionId
+);
 
 /// The number of an event: 1 for the first event of a cluster, then without gaps.
 pub type EventId = u64;

@@ -245,6 +245,9 @@ pub struct CreateInstance {
     /// What happens when the node is lost.
     #[serde(default)]
     pub node_loss: NodeLossPolicy,
+    /// How important it is, -100 to 100; 0 when absent: where heat becomes critical, the least important stops first.
+    #[serde(default, skip_serializing_if = "is_zero")]
+    pub priority: i8,
     /// Free key-value pairs; `app` groups instances that should be spread.
     #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
     pub labels: BTreeMap<String, String>,
@@ -280,12 +283,21 @@ impl CreateInstance {
             constraints: Constraints::default(),
             restart: RestartPolicy::default(),
             node_loss: NodeLossPolicy::default(),
+            priority: 0,
             labels: BTreeMap::new(),
             project: None,
             user_data: None,
             ssh_keys: Vec::new(),
         }
     }
+}
+
+/// The largest priority; the smallest is its opposite.
+pub const MAX_PRIORITY: i8 = 100;
+
+#[expect(clippy::trivially_copy_pass_by_ref, reason = "serde hands out references")]
+const fn is_zero(priority: &i8) -> bool {
+    *priority == 0
 }
 
 /// The longest time an instance may be given to end by itself: an hour.
@@ -319,6 +331,9 @@ pub struct PatchInstance {
     /// The node loss policy.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub node_loss: Option<NodeLossPolicy>,
+    /// How important it is, -100 to 100: where heat becomes critical, the least important stops first.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub priority: Option<i8>,
     /// Another named size, in force at once; not together with the fields below.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub size: Option<Size>,
@@ -383,6 +398,9 @@ pub struct Instance {
     pub restarts: u32,
     /// What happens when the node is lost.
     pub node_loss: NodeLossPolicy,
+    /// How important it is, -100 to 100: where heat becomes critical, the least important stops first.
+    #[serde(default)]
+    pub priority: i8,
     /// How the first process last ended.
     pub exit_status: Option<ExitStatus>,
     /// When it was asked for.

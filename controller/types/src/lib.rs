@@ -4,8 +4,10 @@
 //! the command line all speak these types, so a field is spelled once. Request bodies refuse unknown fields; response
 //! bodies may grow new ones.
 
+pub mod action;
 pub mod alert;
 pub mod allocation;
+pub mod cooling;
 pub mod dev;
 pub mod event;
 pub mod file;
@@ -31,19 +33,21 @@ pub mod sync;
 pub mod time;
 pub mod units;
 
+pub use action::{ActingMode, Action, ActionKind};
 pub use alert::{Alert, AlertState, Severity};
 pub use allocation::{AllocationReport, AllocationSpec, AllocationState, ExitStatus};
+pub use cooling::{Fan, HubOutput};
 pub use event::{Event, EventKind};
 pub use file::{FileInfo, FileKind, FileRequest};
 pub use first_boot::{FirstBoot, UserData};
-pub use id::{AlertId, AllocationId, EventId, InstanceId, NodeId, OperationId, SnapshotId, StreamId};
+pub use id::{ActionId, AlertId, AllocationId, EventId, InstanceId, NodeId, OperationId, SnapshotId, StreamId};
 pub use image::{Image, ImageDigest, ImageManifest};
 pub use instance::{
     CreateInstance, Desired, Instance, InstanceKind, InstanceState, NodeLossPolicy, PatchInstance, Publish,
     RestartPolicy,
 };
 pub use name::Name;
-pub use node::{Eligibility, Node, NodeFacts, NodeStatus, NodeUse, PatchNode, PowerAction};
+pub use node::{Eligibility, Node, NodeFacts, NodeStatus, NodeUse, PatchNode, PowerAction, PowerState};
 pub use operation::{Operation, OperationKind, OperationStatus};
 pub use page::Page;
 pub use placement::{Constraints, Filter, Placement, Score};

@@ -205,6 +205,9 @@ pub struct Node {
     pub labels: BTreeMap<String, String>,
     /// Its own limits instead of the defaults.
     pub limits: Option<Limits>,
+    /// Whether it has power; absent when no relay of a hub cuts it.
+    #[serde(default)]
+    pub power: Option<PowerState>,
     /// Address on the rack's LAN.
     #[cfg_attr(feature = "openapi", schema(value_type = Option<String>, format = Ipv4))]
     pub address: Option<Ipv4Addr>,
@@ -247,6 +250,19 @@ pub struct PatchNode {
     pub limits: Option<Limits>,
 }
 
+/// Whether a node has power, as far as that is confirmed.
+#[derive(Clone, Copy, PartialEq, Eq, Debug, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+#[cfg_attr(feature = "openapi", derive(utoipa::ToSchema))]
+pub enum PowerState {
+    /// Its relay lets the power through.
+    On,
+    /// Its relay cuts the power, and the node is silent.
+    Off,
+    /// The relay's hub does not speak, or its witnesses do not agree.
+    Unknown,
+}
+
 /// What to do with a node's power.
 #[derive(Clone, Copy, PartialEq, Eq, Debug, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
@@ -267,4 +283,7 @@ pub enum PowerAction {
 pub struct PowerRequest {
     /// What to do.
     pub action: PowerAction,
+    /// Switch on although water may condense: the air at the node is within 2 °C of its dew point.
+    #[serde(default, skip_serializing_if = "std::ops::Not::not")]
+    pub despite_condensation: bool,
 }

@@ -88,6 +88,8 @@ codes! {
     Internal = "internal", 500, "Something failed inside the controller";
     /// A part that is needed is not there right now.
     Unavailable = "unavailable", 503, "Not available right now";
+    /// A node's power was switched and nothing confirms it.
+    PowerUnknown = "power_unknown", 503, "Nobody knows whether the node has power";
     /// The node does not answer.
     NodeUnreachable = "node_unreachable", 503, "The node does not answer";
     /// The store has no room.

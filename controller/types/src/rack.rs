@@ -6,6 +6,8 @@ use std::str::FromStr;
 
 use serde::{Deserialize, Deserializer, Serialize, Serializer, de};
 
+use crate::action::ActingMode;
+use crate::cooling::{FANS_OF_A_HUB, Fan, HubOutput, RELAYS_OF_A_HUB};
 use crate::{Eligibility, MilliCelsius, MilliPercent, Name, NodeStatus, Timestamp};
 
 /// How hot a zone or node is. `unknown` is never cool.
@@ -253,6 +255,21 @@ pub struct ZoneConfig {
     /// Inlet limits instead of the defaults.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub limits: Option<Limits>,
+    /// Fans that cool it. One that cools two zones turns as the one that needs more.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub fans: Vec<HubOutput>,
+    /// Its fans tell how fast they turn. Without (fans of two wires) none is ever called stalled.
+    #[serde(default = "yes", skip_serializing_if = "is_true")]
+    pub tachometers: bool,
+}
+
+const fn yes() -> bool {
+    true
+}
+
+#[expect(clippy::trivially_copy_pass_by_ref, reason = "serde hands out references")]
+const fn is_true(value: &bool) -> bool {
+    *value
 }
 
 /// `rack.yaml`: what stands where and which probe feels it.
@@ -268,14 +285,21 @@ pub struct RackConfig {
     /// Slot of each node, by name.
     #[serde(default)]
     pub nodes: BTreeMap<Name, Slot>,
+    /// Who decides on actions against heat.
+    #[serde(default, skip_serializing_if = "ActingMode::is_act")]
+    pub mode: ActingMode,
+    /// The relay that cuts a node's power while its coil has current, by the node's name.
+    #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
+    pub power: BTreeMap<Name, HubOutput>,
 }
 
 impl RackConfig {
     /// Whether the parts fit together.
     ///
     /// # Errors
-    /// A sentence that names the entry at fault: a name used twice, a slot or probe in two zones, a probe of an unknown
-    /// hub, two nodes in one slot, or limits that do not rise.
+    /// A sentence that names the entry at fault: a name used twice, a slot or probe in two zones, a probe, fan or relay
+    /// of an unknown hub or with a number that no hub has, a relay of two nodes, two nodes in one slot, or limits that do
+    /// not rise.
     pub fn check(&self) -> Result<(), String> {
         let mut hubs = BTreeMap::new();
         for hub in &self.hubs {
@@ -283,6 +307,18 @@ impl RackConfig {
                 return Err(format!("hubs: '{}' is there twice", hub.name));
             }
         }
+        self.check_zones(&hubs)?;
+        self.check_power(&hubs)?;
+        let mut taken = BTreeMap::new();
+        for (node, slot) in &self.nodes {
+            if let Some(other) = taken.insert(slot, node) {
+                return Err(format!("nodes: '{other}' and '{node}' are both in slot {slot}"));
+            }
+        }
+        Ok(())
+    }
+
+    fn check_zones(&self, hubs: &BTreeMap<&Name, ()>) -> Result<(), String> {
         let (mut zones, mut slots, mut probes) = (BTreeMap::new(), BTreeMap::new(), BTreeMap::new());
         for zone in &self.zones {
             if zones.insert(&zone.name, ()).is_some() {
@@ -301,18 +337,43 @@ impl RackConfig {
                     return Err(format!("zones: probe {probe} is in '{other}' and in '{}'", zone.name));
                 }
             }
+            for fan in &zone.fans {
+                check_output(hubs, fan, FANS_OF_A_HUB, "fan")
+                    .map_err(|why| format!("zones: fans of '{}': {why}", zone.name))?;
+            }
             if zone.limits.is_some_and(|l| l.warm >= l.hot || l.hot >= l.critical) {
                 return Err(format!("zones: the limits of '{}' must rise: warm < hot < critical", zone.name));
             }
         }
+        Ok(())
+    }
+
+    fn check_power(&self, hubs: &BTreeMap<&Name, ()>) -> Result<(), String> {
         let mut taken = BTreeMap::new();
-        for (node, slot) in &self.nodes {
-            if let Some(other) = taken.insert(slot, node) {
-                return Err(format!("nodes: '{other}' and '{node}' are both in slot {slot}"));
+        for (node, relay) in &self.power {
+            check_output(hubs, relay, RELAYS_OF_A_HUB, "relay").map_err(|why| format!("power: '{node}': {why}"))?;
+            if let Some(other) = taken.insert(relay, node) {
+                return Err(format!("power: relay {relay} is that of '{other}' and of '{node}'"));
             }
         }
         Ok(())
     }
+
+    /// The zones that a fan cools.
+    pub fn zones_of_fan<'c>(&'c self, fan: &'c HubOutput) -> impl Iterator<Item = &'c ZoneConfig> {
+        self.zones.iter().filter(move |zone| zone.fans.contains(fan))
+    }
+}
+
+/// Whether a hub can have this fan or relay.
+fn check_output(hubs: &BTreeMap<&Name, ()>, output: &HubOutput, most: u8, what: &str) -> Result<(), String> {
+    if !hubs.contains_key(&output.hub) {
+        return Err(format!("{what} {output} is of a hub that is not in `hubs`"));
+    }
+    if output.number > most {
+        return Err(format!("a hub has no {what} {}: use 1 to {most}", output.number));
+    }
+    Ok(())
 }
 
 /// What `GET /v1/rack` shows of a node.
@@ -367,6 +428,12 @@ pub struct Zone {
     pub limits: Limits,
     /// Its probes.
     pub probes: Vec<ProbeId>,
+    /// Its fans.
+    #[serde(default)]
+    pub fans: Vec<Fan>,
+    /// Why its fans are driven as they are; empty without fans.
+    #[serde(default)]
+    pub fans_reason: String,
     /// Its slots and what stands in them.
     pub slots: Vec<SlotView>,
 }
@@ -385,6 +452,9 @@ pub struct RackView {
     pub hubs: Vec<Hub>,
     /// Instances that wait for a node.
     pub pending: u32,
+    /// Who decides on actions against heat.
+    #[serde(default)]
+    pub mode: ActingMode,
 }
 
 #[cfg(test)]
@@ -410,9 +480,11 @@ mod tests {
             slots: vec![slot.parse().unwrap()],
             probes: vec![probe.parse().unwrap()],
             limits: None,
+            fans: Vec::new(),
+            tachometers: true,
         };
         let hubs = vec![HubConfig { name: "hub0".parse().unwrap(), path: "/dev/null".into() }];
-        let rack = |zones| RackConfig { hubs: hubs.clone(), zones, nodes: BTreeMap::new() };
+        let rack = |zones| RackConfig { hubs: hubs.clone(), zones, ..RackConfig::default() };
         assert_eq!(rack(vec![zone("a", "r1/1/1", "hub0:1"), zone("b", "r1/1/2", "hub0:2")]).check(), Ok(()));
         for (zones, word) in [
             (vec![zone("a", "r1/1/1", "hub0:1"), zone("a", "r1/1/2", "hub0:2")], "twice"),
@@ -422,6 +494,35 @@ mod tests {
         ] {
             let error = rack(zones).check().unwrap_err();
             assert!(error.contains(word), "{error}");
+        }
+    }
+
+    #[test]
+    fn a_fan_or_relay_that_no_hub_has_is_refused_by_name() {
+        let output = |text: &str| text.parse::<HubOutput>().unwrap();
+        let rack = |fan: &str, power: &[(&str, &str)]| RackConfig {
+            hubs: vec![HubConfig { name: "hub0".parse().unwrap(), path: "/dev/null".into() }],
+            zones: vec![ZoneConfig {
+                name: "a".parse().unwrap(),
+                slots: Vec::new(),
+                probes: Vec::new(),
+                limits: None,
+                fans: vec![output(fan)],
+                tachometers: true,
+            }],
+            power: power.iter().map(|(node, relay)| (node.parse().unwrap(), output(relay))).collect(),
+            ..RackConfig::default()
+        };
+        assert_eq!(rack("hub0:4", &[("n01", "hub0:1"), ("n02", "hub0:8")]).check(), Ok(()));
+        for (fan, power, words) in [
+            ("hub0:5", &[][..], ["fans of 'a'", "1 to 4"]),
+            ("hub1:1", &[], ["fans of 'a'", "hub1:1"]),
+            ("hub0:1", &[("n01", "hub0:9")], ["power: 'n01'", "1 to 8"]),
+            ("hub0:1", &[("n01", "hub1:1")], ["power: 'n01'", "hub1:1"]),
+            ("hub0:1", &[("n01", "hub0:3"), ("n02", "hub0:3")], ["relay hub0:3", "'n02'"]),
+        ] {
+            let error = rack(fan, power).check().unwrap_err();
+            assert!(words.iter().all(|word| error.contains(word)), "{error}");
         }
     }
 }

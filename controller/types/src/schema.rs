@@ -6,6 +6,7 @@ use utoipa::openapi::schema::{ObjectBuilder, Type};
 use utoipa::openapi::{RefOr, Schema};
 use utoipa::{PartialSchema, ToSchema};
 
+use crate::cooling::HubOutput;
 use crate::instance::Publish;
 use crate::rack::{ProbeId, Slot};
 
@@ -28,3 +29,4 @@ macro_rules! text_schema {
 text_schema!(Publish, "18080:80", "^([0-9.]+:)?[0-9]{1,5}:[0-9]{1,5}(/(tcp|udp))?$");
 text_schema!(Slot, "r1/2/6", "^[a-z][a-z0-9-]*/[0-9]+/[0-9]+$");
 text_schema!(ProbeId, "hub0:1", "^[a-z][a-z0-9-]*:[0-9]+$");
+text_schema!(HubOutput, "hub0:1", "^[a-z][a-z0-9-]*:[0-9]+$");

@@ -8,6 +8,9 @@ use crate::policy::Kind;
 use crate::score::Score;
 use crate::trial::{Fault, Setup, run};
 
+/// How many policies are compared.
+const POLICIES: usize = Kind::ALL.len();
+
 /// One row of the comparison: every seed of a fault and a load, by policy in the order of [`Kind::ALL`].
 #[derive(Clone, PartialEq, Debug)]
 pub struct Cell {
@@ -16,9 +19,9 @@ pub struct Cell {
     /// Share of the rack's memory that jobs hold.
     pub load: f64,
     /// All seeds added up.
-    pub sums: [Score; 4],
+    pub sums: [Score; POLICIES],
     /// Of seeds in which some policy had no second above critical, the seconds that each policy had.
-    pub avoidable: [f64; 4],
+    pub avoidable: [f64; POLICIES],
 }
 
 /// Runs every seed under every policy, load and fault, on so many threads.
@@ -35,9 +38,9 @@ pub fn compare(seeds: &[u64], loads: &[f64], faults: &[Fault], threads: usize) -
 }
 
 /// Every setup under every policy; which thread took which does not matter, a trial depends on its setup alone.
-fn run_all(setups: &[Setup], threads: usize) -> Vec<[Score; 4]> {
+fn run_all(setups: &[Setup], threads: usize) -> Vec<[Score; POLICIES]> {
     let next = AtomicUsize::new(0);
-    let done = Mutex::new(vec![[Score::default(); 4]; setups.len()]);
+    let done = Mutex::new(vec![[Score::default(); POLICIES]; setups.len()]);
     std::thread::scope(|scope| {
         for _ in 0..threads.max(1) {
             scope.spawn(|| {
@@ -56,8 +59,8 @@ fn take<'s>(next: &AtomicUsize, setups: &'s [Setup]) -> Option<(usize, &'s Setup
     setups.get(index).map(|setup| (index, setup))
 }
 
-fn cell(fault: Fault, load: f64, scores: &[[Score; 4]]) -> Cell {
-    let (mut sums, mut avoidable) = ([Score::default(); 4], [0.0; 4]);
+fn cell(fault: Fault, load: f64, scores: &[[Score; POLICIES]]) -> Cell {
+    let (mut sums, mut avoidable) = ([Score::default(); POLICIES], [0.0; POLICIES]);
     for by_policy in scores {
         let could = by_policy.iter().any(|score| score.critical <= 0.0);
         for ((sum, avoidable), score) in sums.iter_mut().zip(&mut avoidable).zip(by_policy) {
@@ -73,13 +76,13 @@ fn cell(fault: Fault, load: f64, scores: &[[Score; 4]]) -> Cell {
 pub fn table(cells: &[Cell]) -> String {
     let mut text = String::from(
         "| fault | load | policy | peak °C | node-s ≥ hot | node-s ≥ critical | of which avoidable | migrations | flaps | \
-         refused | work done |\n|---|---|---|---|---|---|---|---|---|---|---|\n",
+         refused | work done | fans |\n|---|---|---|---|---|---|---|---|---|---|---|---|\n",
     );
     for cell in cells {
         for ((kind, score), avoidable) in Kind::ALL.iter().zip(&cell.sums).zip(&cell.avoidable) {
             let _ = writeln!(
                 text,
-                "| {} | {:.0} % | {} | {:.1} | {:.0} | {:.0} | {avoidable:.0} | {} | {} | {} | {:.2} % |",
+                "| {} | {:.0} % | {} | {:.1} | {:.0} | {:.0} | {avoidable:.0} | {} | {} | {} | {:.2} % | {:.0} % |",
                 cell.fault.name(),
                 cell.load * 100.0,
                 kind.name(),
@@ -90,6 +93,7 @@ pub fn table(cells: &[Cell]) -> String {
                 score.flaps,
                 score.refused,
                 100.0 * score.work / score.asked,
+                100.0 * score.drive / score.seconds,
             );
         }
     }

@@ -34,6 +34,10 @@ pub struct Score {
     pub work: f64,
     /// Work asked for, core-seconds.
     pub asked: f64,
+    /// Mean drive of the fans, added up over every second.
+    pub drive: f64,
+    /// Seconds of that.
+    pub seconds: f64,
 }
 
 impl AddAssign for Score {
@@ -46,6 +50,8 @@ impl AddAssign for Score {
         self.refused += other.refused;
         self.work += other.work;
         self.asked += other.asked;
+        self.drive += other.drive;
+        self.seconds += other.seconds;
     }
 }
 

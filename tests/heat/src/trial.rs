@@ -1,6 +1,6 @@
 //! One trial: a rack, its work, a fault, a policy.
 
-use roost_heat_model::{FANS, Rack, Random};
+use roost_heat_model::{DESIGN_DUTY, FANS, Rack, Random};
 
 use crate::boards::Boards;
 use crate::jobs::{self, Job};
@@ -110,6 +110,7 @@ pub fn run(setup: &Setup, kind: Kind) -> Score {
         world.boards.advance(now);
         let seen = world.live(now, arrived);
         policy.step(&seen, &mut world.boards, now);
+        world.drive(policy.duties());
         world.watch.look(&world.boards, &mut world.score, now, world.fault);
     }
     world.score
@@ -141,6 +142,18 @@ impl World {
         self.rack.set_room(self.aisle + wave + if is(&[Fault::HotAisle]) { 10.0 } else { 0.0 });
         self.rack.break_fans(self.shelf, if is(&[Fault::FanLoss, Fault::FanAndHub]) { FANS } else { 0 });
         self.rack.connect_hub(!is(&[Fault::HubLoss, Fault::FanAndHub]));
+    }
+
+    /// Fans turn as they are driven; those that nobody drives give the design's flow.
+    fn drive(&mut self, duties: Option<Vec<f64>>) {
+        let duties = duties.unwrap_or_else(|| vec![DESIGN_DUTY; self.setup.shelves]);
+        for (shelf, duty) in duties.iter().enumerate() {
+            self.rack.set_duty(shelf, *duty);
+        }
+        #[expect(clippy::cast_precision_loss, reason = "some shelves")]
+        let shelves = self.setup.shelves as f64;
+        self.score.drive += duties.iter().sum::<f64>() / shelves;
+        self.score.seconds += 1.0;
     }
 
     /// One second of the boards and the air; gives what sensors say at its end.

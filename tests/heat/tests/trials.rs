@@ -16,7 +16,7 @@ fn sum(load: f64, fault: Fault, kind: Kind) -> Score {
     let mut sum = Score::default();
     for seed in SEEDS {
         let score = run(&small(seed, load, fault), kind);
-        if kind == Kind::Roost {
+        if matches!(kind, Kind::Roost | Kind::RoostFans) {
             assert_eq!(score.flaps, 0, "seed {seed}, load {load}, {}: an instance moved twice", fault.name());
         }
         sum += score;
@@ -40,6 +40,15 @@ fn a_full_rack_without_its_fans_or_hub_neither_flaps_nor_gets_critical_where_ano
     let spread = sum(0.9, Fault::FanAndHub, Kind::Spread);
     let roost = sum(0.9, Fault::FanAndHub, Kind::Roost);
     assert!(roost.critical <= spread.critical && roost.hot <= spread.hot, "spread {spread:?}\nRoost {roost:?}");
+}
+
+#[test]
+fn driven_fans_cost_a_full_rack_no_work_and_make_a_quiet_one_quieter() {
+    let [fixed, driven] = [Kind::Roost, Kind::RoostFans].map(|kind| sum(0.9, Fault::FanLoss, kind));
+    assert!(driven.peak <= fixed.peak && driven.critical <= fixed.critical, "fixed {fixed:?}\ndriven {driven:?}");
+    assert!(driven.work / driven.asked >= 0.99 * fixed.work / fixed.asked, "fixed {fixed:?}\ndriven {driven:?}");
+    let [fixed, driven] = [Kind::Roost, Kind::RoostFans].map(|kind| sum(0.3, Fault::None, kind));
+    assert!(driven.drive < fixed.drive && driven.hot <= 0.0, "fixed {fixed:?}\ndriven {driven:?}");
 }
 
 #[test]

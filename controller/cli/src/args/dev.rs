@@ -36,6 +36,9 @@ pub struct DevStart {
     /// Divide the time a thermal state must hold by this, so that hysteresis is seen in seconds.
     #[arg(long, value_name = "N", default_value_t = 10, value_parser = clap::value_parser!(u32).range(1..=1000))]
     pub time_scale: u32,
+    /// Propose actions against heat instead of doing them: see `roost action`.
+    #[arg(long)]
+    pub recommend: bool,
     /// Remove everything a rack with this state directory left, its state too, and end.
     #[arg(long)]
     pub clean: bool,

@@ -46,6 +46,9 @@ pub struct LaunchArgs {
     /// What to do when the first process ends.
     #[arg(long, value_enum)]
     pub restart: Option<Restart>,
+    /// How important it is, -100 to 100: where heat becomes critical, the least important stops first.
+    #[arg(long, value_name = "N", default_value_t = 0, allow_negative_numbers = true)]
+    pub priority: i8,
     /// Place it on this node only.
     #[arg(long)]
     pub node: Option<String>,

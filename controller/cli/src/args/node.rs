@@ -39,6 +39,9 @@ pub enum NodeCommand {
         /// What to do.
         #[arg(value_enum)]
         action: Power,
+        /// Switch on although water may condense on the board.
+        #[arg(long)]
+        despite_condensation: bool,
     },
 }
 

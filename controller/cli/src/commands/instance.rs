@@ -136,6 +136,7 @@ pub fn show(style: Style, i: &Instance) -> Result<(), CliError> {
         ("Command", command),
         ("Restart", format!("{}, restarted {} times", word(&i.restart), i.restarts)),
         ("Node loss", word(&i.node_loss)),
+        ("Priority", i.priority.to_string()),
         ("Created", i.created_at.to_string()),
         ("Started", or_dash(i.started_at)),
         ("Last exit", or_dash(exit)),

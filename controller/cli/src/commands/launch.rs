@@ -57,6 +57,7 @@ fn request_of(args: LaunchArgs) -> Result<CreateInstance, CliError> {
     body.constraints.node = args.node;
     body.project = args.project;
     body.restart = args.restart.map(Into::into).unwrap_or_default();
+    body.priority = args.priority;
     body.labels = args.label.into_iter().collect();
     body.user_data = args.user_data.as_deref().map(read).transpose()?.map(UserData);
     for file in &args.ssh_key {

@@ -1,5 +1,6 @@
 //! The verbs, one file per noun.
 
+mod action;
 mod console;
 mod copy;
 mod dev_action;
@@ -82,6 +83,7 @@ pub fn run(cli: Cli) -> Result<ExitCode, CliError> {
             Command::Hub(HubCommand::Flash(args)) => flash::flash(args).await,
             Command::Image(command) => image::run(client, style, command).await,
             Command::Event { follow, after } => event::events(&client()?, style, follow, after).await,
+            Command::Action(command) => action::run(&client()?, style, command).await,
             Command::Operation(command) => operation::run(&client()?, style, command).await,
             Command::Dev(args) => match args.action {
                 Some(action) => dev_action::run(&client()?, style, action).await,

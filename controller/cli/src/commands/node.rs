@@ -26,8 +26,8 @@ pub async fn run(client: &Client, style: Style, command: NodeCommand) -> Result<
             }
             print(&format!("{node}\n"))
         }
-        NodeCommand::Power { node, action } => {
-            let body = PowerRequest { action: action.into() };
+        NodeCommand::Power { node, action, despite_condensation } => {
+            let body = PowerRequest { action: action.into(), despite_condensation };
             let url = format!("{}/power", path(&node));
             if let Outcome::Accepted(op) = client.change::<serde_json::Value>(Method::POST, &url, Some(&body)).await? {
                 finish(client, style, *op, &format!("switching the power of {node}")).await?;
@@ -103,6 +103,7 @@ fn show(style: Style, n: &Node) -> Result<(), CliError> {
         ),
         ("Zone", format!("{} (inlet {})", or_dash(heat.zone.as_ref()), or_dash(heat.inlet))),
         ("Slot", or_dash(n.slot.as_ref())),
+        ("Power", n.power.map_or_else(|| "no relay".to_owned(), |power| word(&power))),
         ("Address", or_dash(n.address)),
         ("Instances", format!("{} in {}", n.instances, n.prefix)),
         ("Cpu", format!("{} of {} millicores given out", n.allocated.cpu_millis, n.capacity.cpu_millis)),

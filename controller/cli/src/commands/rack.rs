@@ -5,7 +5,7 @@ use std::io::IsTerminal;
 use std::time::Duration;
 
 use roost_types::rack::{RackView, SlotNode, Zone};
-use roost_types::{Eligibility, NodeStatus, ThermalState};
+use roost_types::{ActingMode, Eligibility, Fan, NodeStatus, ThermalState};
 
 use crate::client::Client;
 use crate::error::CliError;
@@ -50,6 +50,9 @@ fn draw(view: &RackView, colours: bool) -> String {
         let bad = c.bad_crc + c.malformed + c.out_of_range + c.dropped;
         let _ = writeln!(text, "{} {state}, {} frames, {bad} bad, {} lost", hub.name, c.frames_ok, c.lost);
     }
+    if view.mode == ActingMode::Recommend {
+        let _ = writeln!(text, "mode recommend: actions against heat wait for approval, see roost action list");
+    }
     if view.pending > 0 {
         let _ = writeln!(text, "{} waiting for a node", view.pending);
     }
@@ -68,6 +71,9 @@ fn draw_zone(text: &mut String, zone: &Zone, colours: bool) {
         or_dash(zone.humidity),
         or_dash(zone.dew_point),
     );
+    for fan in &zone.fans {
+        let _ = writeln!(text, "  {}", fan_line(fan));
+    }
     let boards: Vec<Option<&SlotNode>> = zone.slots.iter().map(|slot| slot.node.as_ref()).collect();
     for row in boards.chunks(6) {
         let edge = format!("  +{}\n", format!("{}+", "-".repeat(BOARD)).repeat(row.len()));
@@ -84,6 +90,14 @@ fn draw_zone(text: &mut String, zone: &Zone, colours: bool) {
         }
         text.push_str(&edge);
     }
+}
+
+/// A fan's drive and turns, and what it should do where that differs.
+fn fan_line(fan: &Fan) -> String {
+    let wanted = if fan.duty == Some(fan.wanted) { String::new() } else { format!(" (wanted {})", fan.wanted) };
+    let turns = fan.rpm.map_or_else(|| "-".to_owned(), |rpm| format!("{rpm} rpm"));
+    let stalled = if fan.stalled { "  STALLED" } else { "" };
+    format!("fan {}  {}{wanted}  {turns}{stalled}", fan.id, or_dash(fan.duty))
 }
 
 type Cell = (String, Option<ThermalState>);
@@ -131,7 +145,7 @@ fn paint(state: ThermalState, text: &str, colours: bool) -> String {
 #[cfg(test)]
 mod tests {
     use roost_types::rack::{Limits, SlotView};
-    use roost_types::{MilliCelsius, MilliPercent, Timestamp};
+    use roost_types::{ActingMode, MilliCelsius, MilliPercent, Timestamp};
 
     use super::*;
 
@@ -159,19 +173,35 @@ mod tests {
                 critical: MilliCelsius::whole(45),
             },
             probes: vec![],
+            fans: vec![Fan {
+                id: "hub0:1".parse().unwrap(),
+                wanted: MilliPercent::whole(60),
+                duty: Some(MilliPercent::whole(45)),
+                rpm: Some(0),
+                stalled: true,
+            }],
+            fans_reason: String::new(),
             slots: vec![
                 SlotView { slot: "r1/1/1".parse().unwrap(), node: Some(node) },
                 SlotView { slot: "r1/1/2".parse().unwrap(), node: None },
             ],
         };
-        RackView { at: Timestamp(0), zones: vec![zone], elsewhere: vec![], hubs: vec![], pending: 2 }
+        RackView {
+            at: Timestamp(0),
+            zones: vec![zone],
+            elsewhere: vec![],
+            hubs: vec![],
+            pending: 2,
+            mode: ActingMode::Act,
+        }
     }
 
     #[test]
     fn a_shelf_shows_heat_humidity_dew_point_and_age() {
         let edge = "  +-----------+-----------+\n";
         let expected = format!(
-            "shelf-1  nominal  inlet 22.5 °C  humidity 45.0 %  dew point 10.0 °C  0.4 s old\n{edge}  \
+            "shelf-1  nominal  inlet 22.5 °C  humidity 45.0 %  dew point 10.0 °C  0.4 s old\n  \
+             fan hub0:1  45.0 % (wanted 60.0 %)  0 rpm  STALLED\n{edge}  \
              | n01 cord  |           |\n  | 71.2 °C   |           |\n  | 50% 1 inst|           |\n{edge}2 waiting for a node\n"
         );
         assert_eq!(draw(&view(), false), expected);

@@ -84,7 +84,7 @@ async fn act(rack: &RackInABox, command: DevCommand) -> Result<String, CliError>
             })
         }
         DevCommand::Fans { zone, turning } => {
-            rack.heat.turn_fans(&zone, turning)?;
+            rack.heat.turn_fans(&zone, turning).await?;
             Ok(format!("the fans of {zone} {}", if turning { "turn" } else { "stand still" }))
         }
         DevCommand::Room { celsius } => {

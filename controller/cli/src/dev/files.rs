@@ -5,8 +5,8 @@ use std::fmt::Write;
 use std::io::Read;
 use std::path::PathBuf;
 
-use roost_types::RackConfig;
 use roost_types::rack::{HubConfig, ZoneConfig};
+use roost_types::{ActingMode, HubOutput, RackConfig};
 use serde::Serialize;
 use sha2::{Digest, Sha256};
 
@@ -54,7 +54,7 @@ pub fn controller_files(layout: &Layout) -> ControllerFiles {
 ///
 /// # Errors
 /// When one cannot be written.
-pub fn write_all(layout: &Layout, url: &str) -> Result<Context, CliError> {
+pub fn write_all(layout: &Layout, url: &str, mode: ActingMode) -> Result<Context, CliError> {
     let files = controller_files(layout);
     let token = keep_secret(&layout.state.join("token"))?;
     let mut nodes = Vec::new();
@@ -64,7 +64,7 @@ pub fn write_all(layout: &Layout, url: &str) -> Result<Context, CliError> {
     }
     write_yaml(&files.nodes, &nodes)?;
     write_yaml(&files.tokens, &[TokenEntry { name: "dev", role: "admin", token_sha256: sha256(&token) }])?;
-    let rack = rack_config(layout);
+    let rack = rack_config(layout, mode);
     rack.check().map_err(|e| CliError::step("laying out the rack", e))?;
     write_yaml(&files.rack, &rack)?;
     let context = Context { url: url.to_owned(), token, ca: None };
@@ -73,18 +73,24 @@ pub fn write_all(layout: &Layout, url: &str) -> Result<Context, CliError> {
     Ok(context)
 }
 
-/// The rack as the controller is told of it: a zone and a probe per shelf.
-fn rack_config(layout: &Layout) -> RackConfig {
+/// The rack as the controller is told of it: a zone, a probe and a fan output per shelf, a relay for
+/// each of the first boards.
+fn rack_config(layout: &Layout, mode: ActingMode) -> RackConfig {
     let plans = layout.plans();
     let zone = |shelf: usize| ZoneConfig {
         name: layout.zone(shelf),
         slots: plans.iter().filter(|p| p.shelf() == shelf).map(|p| p.slot.clone()).collect(),
         probes: vec![layout.probe(shelf)],
         limits: None,
+        fans: vec![layout.fan(shelf)],
+        tachometers: true,
     };
+    let relay = |(number, plan): (u8, &BoardPlan)| (plan.name.clone(), HubOutput { hub: layout.hub_name(), number });
     RackConfig {
         hubs: vec![HubConfig { name: layout.hub_name(), path: layout.hub_path().display().to_string() }],
         zones: (0..usize::from(layout.shelves())).map(zone).collect(),
+        power: (1..).zip(plans.iter().take(layout.relays().into())).map(relay).collect(),
+        mode,
         nodes: plans.iter().map(|p| (p.name.clone(), p.slot.clone())).collect::<BTreeMap<_, _>>(),
     }
 }
@@ -139,7 +145,7 @@ mod tests {
     fn every_rack_fits_together() {
         for boards in [1, 6, 7, 12, 48, 49, 200] {
             let layout = Layout { id: 3, state: "/s".into(), boards };
-            let rack = rack_config(&layout);
+            let rack = rack_config(&layout, ActingMode::Act);
             assert_eq!(rack.check(), Ok(()), "{boards} boards");
             assert_eq!(rack.nodes.len(), usize::from(boards));
             assert_eq!(rack.zones.iter().map(|z| z.slots.len()).sum::<usize>(), usize::from(boards));

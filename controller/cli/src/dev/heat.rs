@@ -1,5 +1,5 @@
 //! The air of the shelves: steps the heat model with what really runs on the boards, and lets the boards' thermal sensors
-//! and the hub's chips feel the result.
+//! and the hub's chips feel the result. The fans of a shelf turn as the hub's firmware drives them.
 
 use std::collections::BTreeMap;
 use std::fs;
@@ -12,7 +12,7 @@ use roost_types::{MilliCelsius, MilliPercent, Name};
 
 use super::boards::Boards;
 use super::hub::{Feeling, Hub};
-use super::layout::{BoardPlan, Layout};
+use super::layout::{BoardPlan, Layout, fan_of};
 use crate::error::CliError;
 
 /// Time between two steps.
@@ -64,11 +64,11 @@ impl Heat {
     /// Stops the fans of a zone's shelf, or lets them turn.
     ///
     /// # Errors
-    /// When there is no such zone.
-    pub fn turn_fans(&self, zone: &Name, turning: bool) -> Result<(), CliError> {
+    /// When there is no such zone, or the hub does not listen.
+    pub async fn turn_fans(&self, zone: &Name, turning: bool) -> Result<(), CliError> {
         let shelf = self.shelf(zone)?;
         self.rack().break_fans(shelf, if turning { 0 } else { FANS });
-        Ok(())
+        self.hub.hold_fan(fan_of(shelf), !turning).await
     }
 
     /// Sets the room's temperature.
@@ -140,6 +140,9 @@ impl Heat {
     /// One step of the air, written to the boards' sensors; gives what the hub's chips feel.
     fn step(&self, seconds: f64, loads: &[Option<f64>]) -> Vec<Feeling> {
         let mut rack = self.rack();
+        for shelf in 0..self.zones.len() {
+            rack.set_duty(shelf, self.hub.wires.duty(fan_of(shelf)));
+        }
         rack.step(seconds * PACE, loads);
         for (index, plan) in self.plans.iter().enumerate() {
             if loads[index].is_some() {

@@ -2,7 +2,6 @@
 
 use std::ffi::OsString;
 use std::path::PathBuf;
-use std::process::Stdio;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -14,10 +13,16 @@ use super::firmware::Firmware;
 use super::layout::Layout;
 use super::process;
 use super::relay::Cable;
+use super::wires::{self, FANS, Wires};
 use crate::error::CliError;
 
 /// How long the simulator may take to show its line.
 const PATIENCE: Duration = Duration::from_secs(5);
+/// Turns a minute of a shelf's fans at full drive: small fans of 40 mm.
+const FULL_RPM: u32 = 5_000;
+
+/// The relay board on the hub's bus.
+const RELAY_BOARD: &str = "pcf8574@0x20";
 
 /// What one chip feels, in the hundredths that its interface speaks.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
@@ -36,6 +41,8 @@ pub struct Hub {
     chip: PathBuf,
     log: PathBuf,
     probes: u16,
+    /// What its firmware does to fans and relays.
+    pub wires: Arc<Wires>,
     state: Mutex<State>,
 }
 
@@ -43,6 +50,8 @@ pub struct Hub {
 struct State {
     plugged: Option<Plugged>,
     feelings: Vec<Feeling>,
+    /// Fans that somebody holds, so that they stand still, and those that no shelf has.
+    held: [bool; FANS],
 }
 
 /// A running simulator with its cable. It draws its power from the cable, so they come and go together.
@@ -62,7 +71,11 @@ impl Hub {
             chip: layout.run().join("hub0-board"),
             log: layout.log("hub0"),
             probes: layout.shelves(),
-            state: Mutex::default(),
+            wires: Arc::default(),
+            state: Mutex::new(State {
+                held: std::array::from_fn(|fan| fan >= usize::from(layout.shelves())),
+                ..State::default()
+            }),
         })
     }
 
@@ -79,7 +92,8 @@ impl Hub {
         let mut state = self.state.lock().await;
         if state.plugged.is_none() {
             let mut plugged = self.boot().await?;
-            tell(&mut plugged.stdin, &state.feelings).await?;
+            tell(&mut plugged.stdin, &feel_lines(&state.feelings)).await?;
+            tell(&mut plugged.stdin, &fan_lines(&state.held)).await?;
             state.plugged = Some(plugged);
         }
         Ok(())
@@ -97,10 +111,17 @@ impl Hub {
             self.firmware.elf.clone().into(),
             "--probes".into(),
             self.probes.to_string().into(),
+            "--chip".into(),
+            RELAY_BOARD.into(),
         ];
-        let mut simulator = process::spawn(&self.log, words, Stdio::piped())?;
-        let stdin =
-            simulator.stdin.take().ok_or_else(|| CliError::Failed("the simulator has no standard input".into()))?;
+        let log = process::open_log(&self.log)?;
+        let mut simulator = process::spawn_talking(&self.log, words)?;
+        let (stdin, stdout) = simulator
+            .stdin
+            .take()
+            .zip(simulator.stdout.take())
+            .ok_or_else(|| CliError::Failed("the simulator has no pipes".into()))?;
+        tokio::spawn(wires::follow(Arc::clone(&self.wires), stdout, log));
         let deadline = tokio::time::Instant::now() + PATIENCE;
         while !self.chip.exists() {
             if tokio::time::Instant::now() > deadline || simulator.try_wait().is_ok_and(|status| status.is_some()) {
@@ -122,6 +143,7 @@ impl Hub {
             drop(cable);
             drop(stdin);
             process::end(simulator).await;
+            self.wires.release();
         }
     }
 
@@ -137,13 +159,27 @@ impl Hub {
         }
         let Some(plugged) = &mut state.plugged else { return Ok(()) };
         let dead = plugged.simulator.try_wait().is_ok_and(|status| status.is_some());
-        if dead || (changed && tell(&mut plugged.stdin, feelings).await.is_err()) {
+        if dead || (changed && tell(&mut plugged.stdin, &feel_lines(feelings)).await.is_err()) {
             eprintln!("the hub's simulator ended unasked; starting it again, see {}", self.log.display());
             state.plugged = None;
             drop(state);
             return self.plug().await;
         }
         Ok(())
+    }
+
+    /// Holds a fan so that it stands still whatever its drive, or lets it go.
+    ///
+    /// # Errors
+    /// When the simulator does not listen.
+    pub async fn hold_fan(&self, fan: usize, held: bool) -> Result<(), CliError> {
+        let mut state = self.state.lock().await;
+        state.held[fan % FANS] = held;
+        let lines = fan_lines(&state.held);
+        match &mut state.plugged {
+            Some(plugged) => tell(&mut plugged.stdin, &lines).await,
+            None => Ok(()),
+        }
     }
 
     /// Puts bytes on the line.
@@ -159,15 +195,21 @@ impl Hub {
 }
 
 /// One line per chip.
-async fn tell(stdin: &mut ChildStdin, feelings: &[Feeling]) -> Result<(), CliError> {
-    let lines: String = feelings
-        .iter()
-        .enumerate()
-        .map(|(index, f)| format!("probe {} {} {}\n", index + 1, f.centi_celsius, f.centi_percent))
-        .collect();
+fn feel_lines(feelings: &[Feeling]) -> String {
+    let line = |(index, f): (usize, &Feeling)| format!("probe {} {} {}\n", index + 1, f.centi_celsius, f.centi_percent);
+    feelings.iter().enumerate().map(line).collect()
+}
+
+/// One line per fan.
+fn fan_lines(held: &[bool; FANS]) -> String {
+    let line = |(index, held): (usize, &bool)| format!("fan {} {}\n", index + 1, if *held { 0 } else { FULL_RPM });
+    held.iter().enumerate().map(line).collect()
+}
+
+async fn tell(stdin: &mut ChildStdin, lines: &str) -> Result<(), CliError> {
     let told = async {
         stdin.write_all(lines.as_bytes()).await?;
         stdin.flush().await
     };
-    told.await.map_err(|e| CliError::step("telling the hub's simulator what its chips feel", e))
+    told.await.map_err(|e| CliError::step("telling the hub's simulator what its chips and fans do", e))
 }

@@ -3,8 +3,11 @@
 use std::net::Ipv4Addr;
 use std::path::{Path, PathBuf};
 
+use roost_types::cooling::RELAYS_OF_A_HUB;
 use roost_types::rack::ProbeId;
-use roost_types::{Name, Slot};
+use roost_types::{HubOutput, Name, Slot};
+
+use super::wires::FANS;
 
 /// Boards that fit on a shelf before another shelf is used.
 const SHELF: u16 = 4;
@@ -148,6 +151,16 @@ impl Layout {
         ProbeId { hub: self.hub_name(), number: u8::try_from(shelf + 1).unwrap_or(u8::MAX) }
     }
 
+    /// Fan output of a shelf, from index 0: its two fans share it, and with more than four shelves two shelves do.
+    pub fn fan(&self, shelf: usize) -> HubOutput {
+        HubOutput { hub: self.hub_name(), number: u8::try_from(fan_of(shelf) + 1).unwrap_or(u8::MAX) }
+    }
+
+    /// Boards whose supply goes through a relay of the hub: the first eight.
+    pub fn relays(&self) -> u16 {
+        self.boards.min(RELAYS_OF_A_HUB.into())
+    }
+
     /// The boards, first to last.
     pub fn plans(&self) -> Vec<BoardPlan> {
         (0..self.boards).map(|index| self.plan(index)).collect()
@@ -168,6 +181,11 @@ impl Layout {
             name: text.parse().unwrap_or_else(|_| unreachable!("{text} is a name")),
         }
     }
+}
+
+/// Index of the fan output that drives a shelf's fans; a hub has four.
+pub const fn fan_of(shelf: usize) -> usize {
+    shelf % FANS
 }
 
 /// The directory below which every rack has its own.

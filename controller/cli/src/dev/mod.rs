@@ -31,10 +31,12 @@ mod hub;
 mod layout;
 mod network;
 mod ports;
+mod power;
 mod process;
 mod relay;
 mod supervisor;
 mod tools;
+mod wires;
 
 use std::process::ExitCode;
 

@@ -1,7 +1,7 @@
 //! A part that is kept running: started, watched, started again when it ends unasked, ended when told.
 
 use std::ffi::OsString;
-use std::fs::OpenOptions;
+use std::fs::{File, OpenOptions};
 use std::path::{Path, PathBuf};
 use std::process::Stdio;
 use std::time::Duration;
@@ -92,9 +92,30 @@ pub async fn end(mut child: Child) {
 /// # Errors
 /// When the log cannot be opened or the process not started.
 pub fn spawn(log: &Path, words: Vec<OsString>, stdin: Stdio) -> Result<Child, CliError> {
+    let out = open_log(log)?;
+    start(log, words, stdin, out.into())
+}
+
+/// Starts a part as [`spawn`] does, which is talked to and says things itself: its standard input and output are pipes.
+///
+/// # Errors
+/// As [`spawn`].
+pub fn spawn_talking(log: &Path, words: Vec<OsString>) -> Result<Child, CliError> {
+    start(log, words, Stdio::piped(), Stdio::piped())
+}
+
+/// A part's log, to append to.
+///
+/// # Errors
+/// When it cannot be opened.
+pub fn open_log(log: &Path) -> Result<File, CliError> {
+    let file = OpenOptions::new().create(true).append(true).open(log);
+    file.map_err(|e| CliError::step(format!("opening the log {}", log.display()), e))
+}
+
+fn start(log: &Path, words: Vec<OsString>, stdin: Stdio, out: Stdio) -> Result<Child, CliError> {
     let failed = |e: std::io::Error| CliError::step(format!("starting a part with log {}", log.display()), e);
-    let out = OpenOptions::new().create(true).append(true).open(log).map_err(failed)?;
-    let err = out.try_clone().map_err(failed)?;
+    let err = open_log(log)?;
     Command::new(own_program())
         .args(["dev-child", "--parent"])
         .arg(std::process::id().to_string())

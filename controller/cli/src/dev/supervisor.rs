@@ -7,7 +7,7 @@ use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
-use roost_types::{Image, Node, NodeStatus};
+use roost_types::{ActingMode, Image, Node, NodeStatus};
 use tokio::signal::unix::{SignalKind, signal};
 
 use super::boards::Boards;
@@ -18,7 +18,7 @@ use super::heat::Heat;
 use super::hub::Hub;
 use super::layout::{Layout, run_root};
 use super::process::{Part, own_program};
-use super::{clean, control, files, firmware, network, ports, tools};
+use super::{clean, control, files, firmware, network, ports, power, tools};
 use crate::args::DevStart;
 use crate::client::Client;
 use crate::commands::upload;
@@ -191,7 +191,8 @@ impl Rack {
             .map_err(|e| CliError::step("writing the controller's port", e))?;
         network::bridge_up(&layout).await?;
         let url = format!("http://{}", reachable(start.listen));
-        let context = files::write_all(&layout, &url)?;
+        let mode = if start.recommend { ActingMode::Recommend } else { ActingMode::Act };
+        let context = files::write_all(&layout, &url, mode)?;
         self.remove_strays().await?;
         self.controller = Some(start_controller(&layout, start)?);
         let client = Client::new(context.clone())?;
@@ -206,6 +207,7 @@ impl Rack {
         let heat = Heat::new(&layout, Arc::clone(&self.boards), Arc::clone(&hub));
         hub.plug().await?;
         tokio::spawn(Arc::clone(&heat).run());
+        tokio::spawn(power::follow(layout.clone(), Arc::clone(&self.boards), Arc::clone(&hub)));
         control::listen(Arc::new(RackInABox { layout: layout.clone(), boards: Arc::clone(&self.boards), hub, heat }))?;
         tokio::spawn(ports::follow(client.clone()));
 

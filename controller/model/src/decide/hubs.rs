@@ -2,37 +2,37 @@
 
 use std::sync::Arc;
 
-use roost_types::rack::{HubCounters, ProbeId};
+use roost_types::rack::ProbeId;
 use roost_types::{EventKind, Name, Problem, Severity};
 
 use crate::cluster::{HubLive, KEPT_READINGS, ProbeSample, not_found};
-use crate::command::{ProbeValues, Reply};
+use crate::command::{HubNews, ProbeValues, Reply};
 use crate::draft::Draft;
+use crate::{cooling, relays};
 
-pub fn report(
-    draft: &mut Draft,
-    hub: &Name,
-    firmware: Option<&str>,
-    probes: &[ProbeValues],
-    counters: &HubCounters,
-) -> Result<Reply, Problem> {
+pub fn report(draft: &mut Draft, hub: &Name, news: &HubNews) -> Result<Reply, Problem> {
     let now = draft.now;
     let live = draft.cluster.hubs.get_mut(hub).ok_or_else(|| not_found("hub", hub.as_str()))?;
     let live = Arc::make_mut(live);
-    let heard = !probes.is_empty() || firmware.is_some();
+    let heard = !news.probes.is_empty() || !news.fans.is_empty() || news.firmware.is_some();
     let connects = heard && !live.connected;
-    live.counters = *counters;
-    if let Some(firmware) = firmware {
-        live.firmware = Some(firmware.to_owned());
+    live.counters = news.counters;
+    if let Some(firmware) = &news.firmware {
+        live.firmware = Some(firmware.clone());
     }
     if heard {
         live.connected = true;
         live.last_frame = Some(now);
     }
-    for values in probes {
+    for values in &news.probes {
         keep(live, values, now);
     }
-    observe(draft, hub, probes);
+    observe(draft, hub, &news.probes);
+    cooling::observe(draft, hub, &news.fans);
+    relays::observe(draft, hub, news.relays);
+    if let Some(disobeys) = &news.disobeys {
+        obedience(draft, hub, disobeys);
+    }
     super::tick::zones(draft);
     if connects {
         draft.resolve(&format!("hub/{hub}"));
@@ -63,6 +63,16 @@ fn observe(draft: &mut Draft, hub: &Name, probes: &[ProbeValues]) {
     }
 }
 
+/// Fires when a hub does not do what it is told, resolves when it does.
+fn obedience(draft: &mut Draft, hub: &Name, disobeys: &[String]) {
+    let key = format!("hub-commands/{hub}");
+    draft.resolve(&key);
+    if !disobeys.is_empty() {
+        let message = format!("hub {hub} does not do what it is told: {}", disobeys.join("; "));
+        draft.fire(&key, Severity::Warning, &subject(hub), &message);
+    }
+}
+
 pub fn lost(draft: &mut Draft, hub: &Name, reason: &str) -> Result<Reply, Problem> {
     let live = draft.cluster.hubs.get_mut(hub).ok_or_else(|| not_found("hub", hub.as_str()))?;
     let was = live.connected;
@@ -73,6 +83,8 @@ pub fn lost(draft: &mut Draft, hub: &Name, reason: &str) -> Result<Reply, Proble
             Arc::make_mut(heat).lose_hub(hub);
         }
     }
+    cooling::lose_hub(draft, hub);
+    relays::lose_hub(draft, hub);
     super::tick::zones(draft);
     if was {
         let message = format!("hub {hub} is lost: {reason}");

@@ -113,6 +113,7 @@ pub fn patch(
     if let Some(labels) = &patch.labels {
         validate::labels("labels", labels)?;
     }
+    let priority = patch.priority.map(validate::priority).transpose()?;
     let resized = resize::wanted(draft, &row, patch)?;
     let name = patch.name.as_deref().map(validate::name_of).transpose()?.filter(|name| *name != row.name);
     let name = name.map(|name| free_name(draft, &row.project, name)).transpose()?;
@@ -126,6 +127,7 @@ pub fn patch(
         row.labels = patch.labels.clone().unwrap_or_else(|| row.labels.clone());
         row.restart = patch.restart.unwrap_or(row.restart);
         row.node_loss = patch.node_loss.unwrap_or(row.node_loss);
+        row.priority = priority.unwrap_or(row.priority);
     });
     if let Some(name) = name {
         rename(draft, &row, &name);
@@ -143,7 +145,12 @@ pub fn patch(
         // A smaller one may fit at last; what it gives back, another may take.
         draft.make_room();
         reconcile::pending(draft);
-    } else if patch.labels.is_some() || patch.restart.is_some() || patch.node_loss.is_some() || patch.name.is_none() {
+    } else if patch.labels.is_some()
+        || patch.restart.is_some()
+        || patch.node_loss.is_some()
+        || patch.priority.is_some()
+        || patch.name.is_none()
+    {
         draft.event(
             EventKind::InstanceUpdated,
             subject(&row.project, &name),
@@ -195,6 +202,7 @@ fn wish(
     let generation = draft.next_revision();
     draft.edit_instance(row.id, |row| {
         row.generation = generation;
+        row.halted = None;
         edit(row);
     });
     reconcile::instance(draft, row.id);

@@ -19,6 +19,7 @@ use crate::cluster::Cluster;
 use crate::command::{Command, Context, Reply};
 use crate::draft::Draft;
 use crate::row::Change;
+use crate::{actions, relays};
 
 /// What was decided: nothing of it has happened yet.
 #[derive(Clone, Debug)]
@@ -47,6 +48,7 @@ fn execute(draft: &mut Draft, command: &Command) -> Result<Reply, Problem> {
         Command::Started { version } => {
             draft.event(EventKind::ControllerStarted, "/v1/", format!("controller {version} started"));
             images::abandon_imports(draft);
+            nodes::abandon_power(draft);
             Ok(Reply::Done)
         }
         Command::Tick => {
@@ -68,15 +70,16 @@ fn execute(draft: &mut Draft, command: &Command) -> Result<Reply, Problem> {
         Command::PatchNode { node, patch, if_match } => nodes::patch(draft, node, patch, *if_match),
         Command::DrainNode { node } => nodes::drain(draft, node),
         Command::DeleteNode { node } => nodes::delete(draft, node),
-        Command::BeginPower { node, action } => nodes::begin_power(draft, node, *action),
+        Command::BeginPower { node, action, despite_condensation } => {
+            nodes::begin_power(draft, node, *action, *despite_condensation)
+        }
         Command::FinishPower { operation, node, action, outcome } => {
             nodes::finish_power(draft, *operation, *node, *action, outcome.as_ref().copied().map_err(String::as_str));
             Ok(Reply::Done)
         }
+        Command::SwitchRelay { node, on } => relays::switch(draft, node, *on),
         Command::Sync { node, request } => sync::sync(draft, *node, request),
-        Command::HubReport { hub, firmware, probes, counters } => {
-            hubs::report(draft, hub, firmware.as_deref(), probes, counters)
-        }
+        Command::HubReport { hub, news } => hubs::report(draft, hub, news),
         Command::HubLost { hub, reason } => hubs::lost(draft, hub, reason),
         Command::AddImage { image } => Ok(images::add(draft, image)),
         Command::BeginImport { alias } => Ok(images::begin_import(draft, alias)),
@@ -85,6 +88,7 @@ fn execute(draft: &mut Draft, command: &Command) -> Result<Reply, Problem> {
             images::finish_import(draft, *operation, outcome.as_deref().map_err(Clone::clone))
         }
         Command::DeleteImage { image } => images::delete(draft, image),
+        Command::ApproveAction { action } => actions::approve(draft, *action),
         Command::AcknowledgeAlert { alert } => operations::acknowledge(draft, *alert),
     }
 }

@@ -4,8 +4,8 @@ use std::sync::Arc;
 
 use roost_types::node::{PatchNode, PowerAction};
 use roost_types::{
-    Code, Eligibility, EventKind, Name, NodeId, NodeStatus, OperationId, OperationKind, OperationStatus, Problem,
-    ThermalState,
+    Code, Eligibility, EventKind, MilliCelsius, Name, NodeId, NodeStatus, OperationId, OperationKind, OperationStatus,
+    Problem, Severity, ThermalState,
 };
 
 use crate::cluster::NodeLive;
@@ -154,7 +154,12 @@ pub fn delete(draft: &mut Draft, reference: &str) -> Result<Reply, Problem> {
     Ok(Reply::Node(row.id))
 }
 
-pub fn begin_power(draft: &mut Draft, reference: &str, action: PowerAction) -> Result<Reply, Problem> {
+pub fn begin_power(
+    draft: &mut Draft,
+    reference: &str,
+    action: PowerAction,
+    despite_condensation: bool,
+) -> Result<Reply, Problem> {
     let row = NodeRow::clone(draft.cluster.find_node(reference)?);
     let resource = resource(row.id);
     let busy = |id: &OperationId| {
@@ -165,11 +170,22 @@ pub fn begin_power(draft: &mut Draft, reference: &str, action: PowerAction) -> R
         return Err(Problem::new(Code::Conflict, format!("the power of node '{}' is being switched", row.name)));
     }
     match action {
-        PowerAction::On | PowerAction::Cycle => refuse_condensation(draft, &row)?,
-        PowerAction::Off => {}
+        PowerAction::On | PowerAction::Cycle if !despite_condensation => refuse_condensation(draft, &row)?,
+        PowerAction::On | PowerAction::Cycle | PowerAction::Off => {}
     }
     let operation = draft.open(OperationKind::NodePower, resource);
     Ok(Reply::NodeOperation { node: row.id, operation })
+}
+
+/// The controller restarted: nobody waits for the confirmation of what was being switched.
+pub fn abandon_power(draft: &mut Draft) {
+    let open: Vec<OperationId> = draft.cluster.open_operations.iter().copied().collect();
+    for id in open {
+        if draft.cluster.operations.get(&id).is_some_and(|operation| operation.kind == OperationKind::NodePower) {
+            let detail = "the controller was restarted while the power was switched: look at the node, and ask again";
+            draft.finish(id, Err(Problem::new(Code::PowerUnknown, detail)));
+        }
+    }
 }
 
 /// A board colder than the dew point of its zone is not powered on.
@@ -180,8 +196,10 @@ fn refuse_condensation(draft: &Draft, row: &NodeRow) -> Result<(), Problem> {
     match (zone.measured(), zone.dew_point()) {
         (Some(air), Some(dew)) if zone.state() != ThermalState::Unknown && air.0 < dew.0 + DEW_MARGIN => {
             let detail = format!(
-                "water may condense: the air at node '{}' has {air}, its dew point is {dew}; warm or dry the room",
-                row.name
+                "water may condense: the air at node '{}' has {air} and its dew point is {dew}; a board is switched on \
+                 from {} up: warm or dry the room, or ask with despite_condensation",
+                row.name,
+                MilliCelsius(dew.0 + DEW_MARGIN)
             );
             Err(Problem::new(Code::Conflict, detail))
         }
@@ -196,10 +214,13 @@ pub fn finish_power(
     action: PowerAction,
     outcome: Result<(), &str>,
 ) {
+    draft.cluster.power_orders.remove(&operation);
     let Some(row) = draft.cluster.nodes.get(&id).cloned() else { return };
+    let alert = format!("power/{}", row.name);
     match outcome {
         Ok(()) => {
             draft.finish(operation, Ok(()));
+            draft.resolve(&alert);
             let what = match action {
                 PowerAction::On => "is on",
                 PowerAction::Off => "is off, confirmed",
@@ -210,6 +231,10 @@ pub fn finish_power(
                 reconcile::node_lost(draft, id, "its power is off", true);
             }
         }
-        Err(why) => draft.finish(operation, Err(Problem::new(Code::Unavailable, why))),
+        Err(why) => {
+            draft.finish(operation, Err(Problem::new(Code::PowerUnknown, why)));
+            let message = format!("the power of node {} is unknown: {why}", row.name);
+            draft.fire(&alert, Severity::Critical, &subject(&row.name), &message);
+        }
     }
 }

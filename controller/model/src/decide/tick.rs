@@ -12,7 +12,7 @@ use crate::cluster::Cluster;
 use crate::decide::nodes::subject;
 use crate::draft::Draft;
 use crate::row::NodeRow;
-use crate::{drain, reconcile};
+use crate::{actions, cooling, critical, drain, reconcile};
 
 /// The brake is let go when it has had no reason for so long.
 const BRAKE_HOLD: Duration = Duration::from_secs(60);
@@ -23,6 +23,9 @@ pub fn tick(draft: &mut Draft) {
     zones(draft);
     heats(draft, &nodes);
     drain::step(draft);
+    critical::step(draft);
+    actions::expire(draft);
+    cooling::step(draft, &nodes);
     reconcile::pending(draft);
 }
 

@@ -12,7 +12,7 @@ use crate::world::World;
 /// The board's power goes, and the driver confirms it.
 pub fn cut(world: &mut World, node: NodeId) {
     world.boards.get_mut(&node).unwrap().powered = false;
-    let begin = Command::BeginPower { node: node.to_string(), action: PowerAction::Off };
+    let begin = Command::BeginPower { node: node.to_string(), action: PowerAction::Off, despite_condensation: false };
     let Reply::NodeOperation { operation, .. } = world.must(begin) else { panic!() };
     world.must(Command::FinishPower { operation, node, action: PowerAction::Off, outcome: Ok(()) });
     world.run(1);
@@ -58,7 +58,7 @@ fn a_confirmed_power_cut_moves_what_the_node_had_and_its_return_cleans_up() {
     world.run(1);
     let node = world.node_of("web");
     world.boards.get_mut(&node).unwrap().powered = false;
-    let begin = Command::BeginPower { node: node.to_string(), action: PowerAction::Off };
+    let begin = Command::BeginPower { node: node.to_string(), action: PowerAction::Off, despite_condensation: false };
     let Reply::NodeOperation { operation, .. } = world.must(begin) else { panic!() };
     world.must(Command::FinishPower { operation, node, action: PowerAction::Off, outcome: Ok(()) });
     world.run(1);

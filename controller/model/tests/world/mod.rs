@@ -3,19 +3,22 @@
 use std::collections::BTreeMap;
 use std::time::Duration;
 
-use roost_model::{Change, Cluster, Command, Config, Context, Kind, ProbeValues, Reply, decide, view};
-use roost_thermal::Policy;
+use roost_model::{
+    Change, Cluster, Command, Config, Context, FanValues, HubNews, Kind, ProbeValues, RelayValues, Reply, decide, view,
+};
+use roost_thermal::{FanPolicy, Policy};
 use roost_types::allocation::AllocationDesired;
 use roost_types::allocation::Strain;
 use roost_types::image::RootfsFormat;
 use roost_types::instance::{CreateInstance, Instance};
 use roost_types::node::{CgroupMode, NodeVitals};
-use roost_types::rack::{HubConfig, HubCounters, ZoneConfig};
+use roost_types::rack::{HubConfig, ZoneConfig};
 use roost_types::size::Arch;
 use roost_types::snapshot::{RestoreReport, SnapshotOutcome, SnapshotReport, SnapshotWish};
 use roost_types::{
-    AllocationId, AllocationReport, AllocationSpec, AllocationState, Image, ImageDigest, MemoryBytes, MilliCelsius,
-    Name, NodeFacts, NodeId, Operation, OperationId, Problem, RackConfig, SyncRequest, Timestamp,
+    ActingMode, AllocationId, AllocationReport, AllocationSpec, AllocationState, Image, ImageDigest, MemoryBytes,
+    MilliCelsius, MilliPercent, Name, NodeFacts, NodeId, Operation, OperationId, Problem, RackConfig, SyncRequest,
+    Timestamp,
 };
 
 /// Milliseconds between two ticks.
@@ -80,6 +83,12 @@ pub struct World {
     pub now: Timestamp,
     pub boards: BTreeMap<NodeId, Board>,
     pub inlets: [i32; 3],
+    /// Fans that do not turn, by number.
+    pub still_fans: Vec<u8>,
+    /// Relays whose coil has current, a bit each; the boards' supplies go through their closed contacts.
+    pub relays: u8,
+    /// Relays do not follow what they are told.
+    pub stuck_relays: bool,
     seed: u64,
     agent: u64,
 }
@@ -94,6 +103,8 @@ fn rack() -> RackConfig {
         slots: (1..=2).map(|position| format!("r1/{shelf}/{position}").parse().unwrap()).collect(),
         probes: vec![format!("hub0:{shelf}").parse().unwrap()],
         limits: None,
+        fans: vec![format!("hub0:{shelf}").parse().unwrap()],
+        tachometers: true,
     };
     let node =
         |n: u8| (name(&format!("n{n:02}")), format!("r1/{}/{}", (n - 1) / 2 + 1, (n - 1) % 2 + 1).parse().unwrap());
@@ -101,12 +112,21 @@ fn rack() -> RackConfig {
         hubs: vec![HubConfig { name: name("hub0"), path: "/dev/serial/by-id/hub0".into() }],
         zones: (1..=3).map(zone).collect(),
         nodes: (1..=6).map(node).collect(),
+        mode: ActingMode::Act,
+        power: (1..=6).map(|n| (name(&format!("n{n:02}")), format!("hub0:{n}").parse().unwrap())).collect(),
     }
 }
 
 pub fn config() -> Config {
     let thermal = Policy::default().with_time_scale(60);
-    Config { rack: rack(), thermal, move_cooldown: Duration::from_secs(10), ..Config::default() }
+    Config {
+        rack: rack(),
+        thermal,
+        fans: FanPolicy::default().with_time_scale(60),
+        move_cooldown: Duration::from_secs(10),
+        move_pause: Duration::from_millis(250),
+        ..Config::default()
+    }
 }
 
 impl World {
@@ -119,7 +139,17 @@ impl World {
     pub fn with(config: Config, seed: u64) -> Self {
         let now = Timestamp(1_800_000_000_000);
         let cluster = Cluster::new(config);
-        let mut world = Self { cluster, now, boards: BTreeMap::new(), inlets: [24; 3], seed, agent: 0 };
+        let mut world = Self {
+            cluster,
+            now,
+            boards: BTreeMap::new(),
+            inlets: [24; 3],
+            still_fans: Vec::new(),
+            relays: 0,
+            stuck_relays: false,
+            seed,
+            agent: 0,
+        };
         for n in 1..=6 {
             let Reply::Node(id) = world.must(Command::RegisterNode { name: name(&format!("n{n:02}")) }) else {
                 panic!()
@@ -297,9 +327,23 @@ impl World {
             temperature: Some(MilliCelsius::whole(inlets[usize::from(number) - 1])),
             humidity: None,
         });
-        let probes = probes.collect();
-        let counters = HubCounters::default();
-        self.must(Command::HubReport { hub: name("hub0"), firmware: None, probes, counters });
+        let wish = self.cluster.wish_of_hub(&name("hub0"));
+        let fans = wish.fans.iter().map(|(number, duty)| FanValues {
+            number: *number,
+            duty: MilliPercent::from_centi(i32::from(*duty)),
+            rpm: Some(if self.still_fans.contains(number) { 0 } else { duty * 3 / 10 }),
+        });
+        for (relay, on) in wish.relays.iter().filter(|_| !self.stuck_relays) {
+            let bit = 1 << (relay - 1);
+            self.relays = if *on { self.relays | bit } else { self.relays & !bit };
+        }
+        let news = HubNews {
+            probes: probes.collect(),
+            fans: fans.collect(),
+            relays: Some(RelayValues { on: self.relays, there: 0xFF }),
+            ..HubNews::default()
+        };
+        self.must(Command::HubReport { hub: name("hub0"), news: Box::new(news) });
     }
 
     /// What must hold at every moment.

@@ -28,12 +28,18 @@ pub trait Policy {
     fn leave(&mut self, job: &Job, now: i64);
     /// One second has passed.
     fn step(&mut self, seen: &Seen, boards: &mut Boards, now: i64);
+    /// How hard each shelf's fans are driven, 0 to 1; none where nobody drives them.
+    fn duties(&self) -> Option<Vec<f64>> {
+        None
+    }
 }
 
 /// The policies that are compared.
 #[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Debug)]
 pub enum Kind {
-    /// Roost's real model, scheduler and thermal states.
+    /// Roost's real model, scheduler and thermal states, and its loops over the fans.
+    RoostFans,
+    /// The same with fans at a fixed drive, as for every other policy.
     Roost,
     /// The emptiest board that has room; nothing moves.
     Spread,
@@ -45,12 +51,13 @@ pub enum Kind {
 
 impl Kind {
     /// Every policy.
-    pub const ALL: [Self; 4] = [Self::Roost, Self::Watcher, Self::Spread, Self::BinPack];
+    pub const ALL: [Self; 5] = [Self::RoostFans, Self::Roost, Self::Watcher, Self::Spread, Self::BinPack];
 
     /// Its name in tables.
     #[must_use]
     pub const fn name(self) -> &'static str {
         match self {
+            Self::RoostFans => "Roost, fans",
             Self::Roost => "Roost",
             Self::Spread => "spread",
             Self::BinPack => "bin-pack",
@@ -62,7 +69,8 @@ impl Kind {
     pub(crate) fn build(self, shelves: usize, per_shelf: usize, seed: u64) -> Box<dyn Policy> {
         let boards = shelves * per_shelf;
         match self {
-            Self::Roost => Box::new(roost::Roost::new(shelves, per_shelf, seed)),
+            Self::RoostFans => Box::new(roost::Roost::new(shelves, per_shelf, seed, true)),
+            Self::Roost => Box::new(roost::Roost::new(shelves, per_shelf, seed, false)),
             Self::Spread => Box::new(rules::Rules::new(rules::Rule::Spread, boards)),
             Self::BinPack => Box::new(rules::Rules::new(rules::Rule::BinPack, boards)),
             Self::Watcher => Box::new(rules::Rules::new(rules::Rule::Watcher, boards)),

@@ -3,16 +3,16 @@
 use std::collections::BTreeMap;
 
 use roost_heat_model::{Random, TRIP};
-use roost_model::{Cluster, Command, Config, Context, ProbeValues, Reply, decide, view};
+use roost_model::{Cluster, Command, Config, Context, FanValues, HubNews, ProbeValues, Reply, decide, view};
 use roost_types::allocation::{AllocationDesired, Strain};
 use roost_types::image::RootfsFormat;
 use roost_types::instance::CreateInstance;
 use roost_types::node::{CgroupMode, NodeVitals};
-use roost_types::rack::{HubConfig, HubCounters, ZoneConfig};
+use roost_types::rack::{HubConfig, ZoneConfig};
 use roost_types::size::Arch;
 use roost_types::{
-    AllocationId, AllocationReport, AllocationState, Image, ImageDigest, MemoryBytes, MilliCelsius, Name, NodeFacts,
-    NodeId, RackConfig, SyncRequest, Timestamp,
+    AllocationId, AllocationReport, AllocationState, Image, ImageDigest, MemoryBytes, MilliCelsius, MilliPercent, Name,
+    NodeFacts, NodeId, RackConfig, SyncRequest, Timestamp,
 };
 
 use super::{Policy, Seen};
@@ -43,14 +43,17 @@ pub struct Roost {
     cluster: Cluster,
     random: Random,
     agents: Vec<Agent>,
+    /// The hub speaks.
     hub: bool,
+    /// The hub drives fans.
+    fans: bool,
 }
 
 fn name(text: &str) -> Name {
     text.parse().expect("a valid name")
 }
 
-fn rack(shelves: usize, per_shelf: usize) -> RackConfig {
+fn rack(shelves: usize, per_shelf: usize, fans: bool) -> RackConfig {
     let slot =
         |shelf: usize, position: usize| format!("r1/{}/{}", shelf + 1, position + 1).parse().expect("a valid slot");
     let zone = |shelf: usize| ZoneConfig {
@@ -58,6 +61,8 @@ fn rack(shelves: usize, per_shelf: usize) -> RackConfig {
         slots: (0..per_shelf).map(|position| slot(shelf, position)).collect(),
         probes: vec![format!("{HUB}:{}", shelf + 1).parse().expect("a valid probe")],
         limits: None,
+        fans: fans.then(|| format!("{HUB}:{}", shelf + 1).parse().expect("a valid fan")).into_iter().collect(),
+        tachometers: true,
     };
     RackConfig {
         hubs: vec![HubConfig { name: name(HUB), path: "/dev/serial/by-id/hub0".into() }],
@@ -65,6 +70,7 @@ fn rack(shelves: usize, per_shelf: usize) -> RackConfig {
         nodes: (0..shelves * per_shelf)
             .map(|board| (node(board), slot(board / per_shelf, board % per_shelf)))
             .collect(),
+        ..RackConfig::default()
     }
 }
 
@@ -93,10 +99,11 @@ fn facts(board: usize) -> NodeFacts {
 }
 
 impl Roost {
-    pub fn new(shelves: usize, per_shelf: usize, seed: u64) -> Self {
-        let config = Config { rack: rack(shelves, per_shelf), ..Config::default() };
+    /// `fans`: the rack names a fan output for each shelf.
+    pub fn new(shelves: usize, per_shelf: usize, seed: u64, fans: bool) -> Self {
+        let config = Config { rack: rack(shelves, per_shelf, fans), ..Config::default() };
         let mut roost =
-            Self { cluster: Cluster::new(config), random: Random::new(seed), agents: Vec::new(), hub: true };
+            Self { cluster: Cluster::new(config), random: Random::new(seed), agents: Vec::new(), hub: true, fans };
         let image = Image {
             digest: ImageDigest::from_sha256(&[7; 32]),
             aliases: vec![IMAGE.into()],
@@ -157,8 +164,13 @@ impl Roost {
             .collect();
         let speaks = !probes.is_empty();
         if speaks {
-            let counters = HubCounters::default();
-            self.must(Command::HubReport { hub: name(HUB), firmware: None, probes, counters }, now);
+            let fans = self.cluster.wish_of_hub(&name(HUB)).fans.into_iter().map(|(number, duty)| FanValues {
+                number,
+                duty: MilliPercent::from_centi(duty.into()),
+                rpm: None,
+            });
+            let news = HubNews { probes, fans: fans.collect(), ..HubNews::default() };
+            self.must(Command::HubReport { hub: name(HUB), news: Box::new(news) }, now);
         } else if self.hub {
             self.must(Command::HubLost { hub: name(HUB), reason: "its line closed".into() }, now);
         }
@@ -263,5 +275,12 @@ impl Policy for Roost {
             self.agent(board, seen, boards, now);
         }
         self.must(Command::Tick, now);
+    }
+
+    /// As the hub's firmware drives them; one that is gone drives nothing, and fans whose wire nobody drives run at full.
+    fn duties(&self) -> Option<Vec<f64>> {
+        let drive = |duty: u16| if self.hub { f64::from(duty) / 10_000.0 } else { 1.0 };
+        let wish = self.cluster.wish_of_hub(&name(HUB));
+        self.fans.then(|| wish.fans.into_iter().map(|(_, duty)| drive(duty)).collect())
     }
 }
