@@ -7,7 +7,7 @@
 
 mod change;
 mod read;
-mod way;
+pub(crate) mod way;
 
 use std::io::{self, Read, Write};
 use std::os::fd::BorrowedFd;

@@ -97,7 +97,7 @@ fn store(file: &Path, content: &[u8]) -> io::Result<()> {
 /// Runs the script of a container that has just started, if there is one, until it ends.
 pub async fn run<R: Runtime>(runtime: Arc<R>, id: AllocationId) {
     let command = ["/bin/sh", "-c", RUN].map(str::to_owned).to_vec();
-    let session = match runtime.exec(id, &ExecPlan { command, env: Vec::new(), tty: None }).await {
+    let session = match runtime.exec(id, &ExecPlan { command, ..ExecPlan::default() }).await {
         Ok(session) => session,
         Err(error) => {
             tracing::warn!(allocation.id = %id, error = %chain(&error), "the user data could not be run");

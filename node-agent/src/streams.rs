@@ -152,9 +152,10 @@ async fn serve_once<R: Runtime>(streams: &Streams<R>, request: StreamRequest) ->
     let mut socket = Socket::dial(&streams.controller, &request).await?;
     let id = request.allocation;
     let result = match request.kind {
-        StreamKind::Exec { command, env, tty, stdin } => {
+        StreamKind::Exec { command, env, tty, stdin, user, workdir } => {
             let env = env.into_iter().map(|(name, value)| format!("{name}={value}")).collect();
-            exec::serve(&*streams.runtime, &mut socket, id, exec::Wish { command, env, tty, stdin }).await
+            let wish = exec::Wish { command, env, tty, stdin, user, workdir };
+            exec::serve(&*streams.runtime, &mut socket, id, wish).await
         }
         StreamKind::Console { size, scrollback } => {
             console::serve(&*streams.runtime, &mut socket, id, size, scrollback).await

@@ -30,6 +30,7 @@ mod pax;
 mod region;
 pub mod sandbox;
 mod startup;
+mod stop_signal;
 pub mod tree;
 
 pub use convert::{Files, Report, Stage, convert};

@@ -3,10 +3,12 @@
 
 use std::collections::BTreeMap;
 
+use roost_types::RunAs;
 use roost_types::image::Startup;
 
 use crate::error::ImportError;
 use crate::oci::schema::Runtime;
+use crate::stop_signal;
 
 /// Words in a command; a launch request may have as many.
 const MAX_WORDS: usize = 128;
@@ -20,8 +22,6 @@ const MAX_KEY: usize = 128;
 const MAX_VALUE: usize = 4096;
 /// Bytes of the working directory.
 const MAX_PATH: usize = 4096;
-/// Bytes of `USER[:GROUP]`.
-const MAX_USER: usize = 64;
 
 /// From an image's configuration.
 ///
@@ -44,11 +44,15 @@ pub fn from_config(runtime: Runtime) -> Result<Startup, ImportError> {
     if !workdir.is_empty() && !is_clean_path(&workdir) {
         return Err(refused("its working directory is not an absolute path without '..'".to_owned()));
     }
-    let plain = |byte: u8| byte.is_ascii_alphanumeric() || matches!(byte, b'_' | b'-' | b'.' | b':');
-    if user.len() > MAX_USER || !user.bytes().all(plain) {
-        return Err(refused("its user is not a name or number".to_owned()));
+    // As others read it, a colon with nothing behind it says nothing.
+    let user = user.strip_suffix(':').unwrap_or(&user).to_owned();
+    if !user.is_empty() {
+        let unusable = |why| refused(format!("its user cannot be used: {why}"));
+        user.parse::<RunAs>().map_err(unusable)?;
     }
-    Ok(Startup { command, env: environment(runtime.env.unwrap_or_default())?, workdir, user })
+    let stop_signal = runtime.stop_signal.filter(|text| !text.is_empty()).map(|text| stop_signal::number(&text));
+    let stop_signal = stop_signal.transpose().map_err(refused)?;
+    Ok(Startup { command, env: environment(runtime.env.unwrap_or_default())?, workdir, user, stop_signal })
 }
 
 fn refused(text: String) -> ImportError {
@@ -99,17 +103,20 @@ mod tests {
             r.env = Some(vec!["PATH=/bin".into(), "EMPTY=".into(), "X=a=b".into()]);
             r.working_dir = Some("/srv".into());
             r.user = Some("app:app".into());
+            r.stop_signal = Some("SIGQUIT".into());
         });
         let startup = startup.unwrap();
         assert_eq!(startup.command, ["/bin/app", "--serve"]);
         assert_eq!(startup.env["X"], "a=b");
         assert_eq!((startup.workdir.as_str(), startup.user.as_str()), ("/srv", "app:app"));
+        assert_eq!(startup.stop_signal, Some(3));
+        assert_eq!(runtime(|r| r.user = Some("1000:".into())).unwrap().user, "1000");
     }
 
     #[test]
     fn what_could_steer_a_host_is_refused() {
         type Edit = fn(&mut Runtime);
-        let refused: [(&str, Edit); 10] = [
+        let refused: [(&str, Edit); 12] = [
             ("line break in env", |r| r.env = Some(vec!["A=x\nB=y".into()])),
             ("odd variable", |r| r.env = Some(vec!["A B=x".into()])),
             ("no variable", |r| r.env = Some(vec!["=x".into()])),
@@ -120,6 +127,8 @@ mod tests {
             ("climbing directory", |r| r.working_dir = Some("/a/../../etc".into())),
             ("relative directory", |r| r.working_dir = Some("srv".into())),
             ("odd user", |r| r.user = Some("root;reboot".into())),
+            ("a user beyond 32 bits", |r| r.user = Some("4294967296".into())),
+            ("odd signal", |r| r.stop_signal = Some("SIGTERM; reboot".into())),
         ];
         for (what, edit) in refused {
             assert!(runtime(edit).is_err(), "{what}");

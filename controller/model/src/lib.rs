@@ -15,9 +15,9 @@
 //! the probes say, how hot things are. That is why an idle cluster writes nothing.
 //!
 //! Find your way: `command` (what can be asked), `decide/` (one file per noun), `reconcile` (the life of an instance),
-//! `snapshots` (the life of its snapshots), `place` (asking the scheduler), `drain` (emptying nodes), `critical` (what stops
-//! first), `actions` (done, or proposed), `cooling` (fans), `relays` (power), `names` (what names
-//! mean on a node), `view` (what the API shows).
+//! `snapshots` (the life of its snapshots), `place` (asking the scheduler), `features` (what a node can), `drain` (emptying
+//! nodes), `critical` (what stops first), `actions` (done, or proposed), `cooling` (fans), `relays` (power), `names` (what
+//! names mean on a node), `view` (what the API shows).
 
 mod actions;
 mod alerts;
@@ -30,6 +30,7 @@ mod critical;
 mod decide;
 mod draft;
 mod drain;
+pub mod features;
 mod names;
 mod place;
 mod read;

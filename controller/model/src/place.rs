@@ -15,17 +15,13 @@ use roost_types::{
 
 use crate::cluster::Cluster;
 use crate::draft::Draft;
+use crate::features;
 use crate::row::{AllocationRow, InstanceRow, NodeRow, Row, Source};
 
 /// Host ids of an instance: 65,536, by its number in the node's network, so no two on a node overlap.
 const IDS_PER_INSTANCE: u32 = 65_536;
 /// How far below hot a board in hot air must be predicted to stay to take work when the whole rack is hot.
 const HOT_AIR_HEADROOM: MilliCelsius = MilliCelsius::whole(5);
-/// Limits that every instance has, by the names of the features that carry them.
-const NEEDED_LIMITS: [&str; 2] = ["memory_limit", "pids_limit"];
-
-/// The feature of a node that can put instances on its LAN.
-const LAN: &str = "lan";
 
 /// Chooses a node. `leaving`: the node to leave, and the one to go to if a person chose it.
 pub fn choose(
@@ -185,8 +181,7 @@ fn candidates<'a>(cluster: &'a Cluster, row: &InstanceRow) -> Vec<Candidate<'a>>
 fn candidate<'a>(cluster: &'a Cluster, node: &'a NodeRow, row: &InstanceRow) -> Candidate<'a> {
     let live = cluster.live.get(&node.id);
     let capacity = capacity(cluster, node);
-    let disk_limit = if row.disk_asked { missing_disk_limit(node) } else { None };
-    let missing = NEEDED_LIMITS.iter().find_map(|limit| missing_limit(node, limit)).or(disk_limit);
+    let missing = missing(cluster, node, row);
     let app = row.labels.get("app");
     let mut ports = Vec::new();
     let (mut same_image, mut same_app, mut used) = (0, 0, 0);
@@ -211,7 +206,7 @@ fn candidate<'a>(cluster: &'a Cluster, node: &'a NodeRow, row: &InstanceRow) -> 
         capacity,
         allocated: allocated(cluster, node.id),
         missing_limit: missing,
-        lan: node.facts.as_ref().is_some_and(|facts| facts.features.iter().any(|f| f.name == LAN && f.supported)),
+        lan: node.has(features::LAN),
         ports,
         free_addresses: (hosts.end - hosts.start).saturating_sub(used),
         has_image: node.facts.as_ref().is_some_and(|facts| facts.images.contains(&row.digest)),
@@ -220,15 +215,12 @@ fn candidate<'a>(cluster: &'a Cluster, node: &'a NodeRow, row: &InstanceRow) -> 
     }
 }
 
-/// What to do about a limit that the node cannot enforce.
-fn missing_limit<'a>(node: &'a NodeRow, limit: &str) -> Option<&'a str> {
-    let features = &node.facts.as_ref()?.features;
-    features.iter().find(|feature| !feature.supported && feature.name == limit).map(|feature| feature.advice.as_str())
-}
-
-/// What to do about a node that cannot enforce disk limits.
-pub fn missing_disk_limit(node: &NodeRow) -> Option<&str> {
-    missing_limit(node, "disk_limit")
+/// What to do about the first limit or feature that the instance needs and the node does not have.
+fn missing<'a>(cluster: &Cluster, node: &'a NodeRow, row: &InstanceRow) -> Option<&'a str> {
+    let limit = features::NEEDED_LIMITS.iter().find_map(|limit| node.denies(limit));
+    let disk = || node.denies(features::DISK_LIMIT).filter(|_| row.disk_asked);
+    let says_how = || cluster.images.get(&row.digest).is_some_and(|image| image.startup.says_how());
+    limit.or_else(disk).or_else(|| node.lacks(features::RUN_AS).filter(|_| says_how()))
 }
 
 fn heat<'a>(cluster: &'a Cluster, node: &NodeRow, row: &InstanceRow) -> Heat<'a> {
@@ -313,6 +305,7 @@ pub fn allocate(
     let command = row.command.clone().or_else(own).or_else(said)?;
     let mut env = image.startup.env.clone();
     env.extend(row.env.clone());
+    let system = row.command.is_none() && image.init.is_some();
     let begin = if after.is_some() { None } else { source(&draft.cluster, row) };
     let id = draft.allocation_id();
     let generation = draft.next_revision();
@@ -328,8 +321,11 @@ pub fn allocate(
         format: image.format,
         image_bytes: image.size_bytes,
         command,
-        system: row.command.is_none() && image.init.is_some(),
+        system,
         env,
+        user: if system { String::new() } else { image.startup.user.clone() },
+        workdir: if system { String::new() } else { image.startup.workdir.clone() },
+        stop_signal: image.startup.stop_signal.filter(|_| !system),
         resources: row.resources,
         address: network.address(node_row.network_index, host),
         uid_base: host * IDS_PER_INSTANCE,

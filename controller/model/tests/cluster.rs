@@ -545,6 +545,36 @@ fn an_import_ends_with_its_image_and_a_cancelled_one_without() {
 }
 
 #[test]
+fn what_an_image_says_of_its_command_reaches_a_node_that_knows_of_it() {
+    let mut world = World::new(42);
+    let mut image = imported(1, Arch::Armhf);
+    (image.startup.user, image.startup.workdir, image.startup.stop_signal) = ("app:5".into(), "/srv".into(), Some(3));
+    world.must(Command::AddImage { image });
+    let request = |name: &str, command: Option<Vec<String>>| CreateInstance {
+        name: Some(name.into()),
+        command,
+        ..CreateInstance::of_image("alpine")
+    };
+    world.launch(request("app", None)).unwrap();
+    world.run(1);
+    assert_eq!(world.instance("app").state, InstanceState::Pending, "no agent here says that it knows of users");
+    let why = roost_model::view::placement(&world.cluster, "app").unwrap().filtered.remove(0).detail;
+    assert!(why.contains("earlier release: upgrade it"), "{why}");
+
+    let able = world.cluster.find_node("n04").unwrap().id;
+    world.has_feature(able, "run_as");
+    world.launch(request("other", Some(vec!["/bin/other".into()]))).unwrap();
+    world.run(2);
+    for (name, command) in [("app", "/bin/app"), ("other", "/bin/other")] {
+        let allocation = world.instance(name).allocation.unwrap();
+        let row = world.cluster.allocation(allocation).unwrap();
+        let spec = &row.spec;
+        assert_eq!((row.node, spec.command[0].as_str()), (able, command));
+        assert_eq!((spec.user.as_str(), spec.workdir.as_str(), spec.stop_signal), ("app:5", "/srv", Some(3)));
+    }
+}
+
+#[test]
 fn an_alias_stands_for_one_image_per_instruction_set_and_the_node_decides() {
     let mut world = World::new(41);
     for image in [imported(1, Arch::Amd64), imported(2, Arch::Armhf)] {

@@ -8,7 +8,7 @@ use std::sync::{Arc, OnceLock};
 
 use bytes::Bytes;
 use imbl::OrdMap;
-use roost_model::{Change, Cluster, Command, Row, view};
+use roost_model::{Change, Cluster, Command, Row, features, view};
 use roost_types::rack::RackView;
 use roost_types::sync::{DesiredSet, NameTable};
 use roost_types::{
@@ -213,6 +213,18 @@ impl Snapshot {
         match self.cluster.live(allocation.node).map(|live| live.status) {
             Some(NodeStatus::Ready) => Ok((allocation.node, allocation.spec.id)),
             _ => Err(Problem::new(Code::NodeUnreachable, format!("the node of '{}' does not answer", row.name))),
+        }
+    }
+
+    /// Whether a node can run a command as somebody else than root, and elsewhere than in the root.
+    pub fn runs_as(&self, node: NodeId) -> Result<(), Problem> {
+        let row = self.cluster.node(node);
+        match row.and_then(|row| Some((row, row.lacks(features::RUN_AS)?))) {
+            Some((row, advice)) => {
+                let detail = format!("node {} cannot run it as a user or in a directory: {advice}", row.name);
+                Err(Problem::new(Code::Conflict, detail).field("user"))
+            }
+            None => Ok(()),
         }
     }
 

@@ -84,9 +84,12 @@ fn layers_are_stacked_with_their_whiteouts_and_the_configuration_is_kept() {
     let answer = server.import("from=oci&alias=app", &layout);
     let mut other = Layout::of(&layers);
     other.config["config"]["Cmd"] = json!(["idle"]);
+    other.config["config"]["User"] = json!("app");
+    other.config["config"]["StopSignal"] = json!("SIGINT");
     other.seal_config();
     let other = server.import("from=oci&alias=idle", &other.tar().end());
     assert_ne!(digest(&other), digest(&answer), "the same files, started otherwise, are another image");
+    assert_eq!((&other.body["startup"]["user"], &other.body["startup"]["stop_signal"]), (&json!("app"), &json!(2)));
     assert_eq!(answer.body["startup"]["env"], json!({"PATH": "/bin", "LEVEL": "1"}));
     assert_eq!(answer.body["init"], json!(null));
 }

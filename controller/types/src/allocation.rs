@@ -99,6 +99,15 @@ pub struct AllocationSpec {
     pub system: bool,
     /// Environment of the first process.
     pub env: BTreeMap<String, String>,
+    /// Whom a command runs as, as [`crate::RunAs`] reads it; empty for root. Never set with `system`.
+    #[serde(default, skip_serializing_if = "String::is_empty")]
+    pub user: String,
+    /// Where a command begins, made where it lacks; empty for the root. Never set with `system`.
+    #[serde(default, skip_serializing_if = "String::is_empty")]
+    pub workdir: String,
+    /// The signal that asks the first process to end; SIGTERM, or what its init knows, when absent.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub stop_signal: Option<u8>,
     /// Limits.
     pub resources: Resources,
     /// Which network it is on.

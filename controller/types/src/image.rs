@@ -127,9 +127,18 @@ pub struct Startup {
     pub workdir: String,
     /// Name or number, with or without a group; empty for root.
     pub user: String,
+    /// The signal that asks it to end, 1 to 64; SIGTERM when absent.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub stop_signal: Option<u8>,
 }
 
 impl Startup {
+    /// Something is said of how a command runs, whichever it is, that an agent of an early release does not know of.
+    #[must_use]
+    pub fn says_how(&self) -> bool {
+        !self.user.is_empty() || !self.workdir.is_empty() || self.stop_signal.is_some()
+    }
+
     /// Nothing is said.
     #[must_use]
     pub fn is_empty(&self) -> bool {

@@ -23,6 +23,7 @@ pub mod placement;
 pub mod prefix;
 pub mod problem;
 pub mod rack;
+pub mod run_as;
 #[cfg(feature = "openapi")]
 mod schema;
 pub mod size;
@@ -53,6 +54,7 @@ pub use page::Page;
 pub use placement::{Constraints, Filter, Placement, Score};
 pub use problem::{Code, Problem};
 pub use rack::{Quality, RackConfig, Slot, ThermalState};
+pub use run_as::RunAs;
 pub use size::{Arch, Size};
 pub use snapshot::{CreateSnapshot, Snapshot, SnapshotSource, SnapshotState};
 pub use stats::InstanceStats;

@@ -81,6 +81,12 @@ pub enum StreamKind {
         tty: Option<Resize>,
         /// Whether standard input will be sent; otherwise it is empty.
         stdin: bool,
+        /// Whom it runs as, as [`crate::RunAs`] reads it; whom the first process was started as when absent.
+        #[serde(default, skip_serializing_if = "Option::is_none")]
+        user: Option<String>,
+        /// Where it begins; where the first process began when absent.
+        #[serde(default, skip_serializing_if = "Option::is_none")]
+        workdir: Option<String>,
     },
     /// The console of a running container that has its own init.
     Console {

@@ -54,7 +54,7 @@ pub fn place<'p>(root: BorrowedFd<'_>, path: &'p str, parents: bool) -> Result<P
 }
 
 /// Opens a directory and makes those of its way that lack, for the root's owner.
-fn ensure_directory(root: BorrowedFd<'_>, path: &str) -> Result<OwnedFd, FileError> {
+pub fn ensure_directory(root: BorrowedFd<'_>, path: &str) -> Result<OwnedFd, FileError> {
     match open(root, path, OFlags::PATH | OFlags::DIRECTORY) {
         Err(Errno::NOENT) => {}
         other => return other.map_err(|error| FileError::step("open the directory", path, error)),

@@ -77,7 +77,7 @@ pub struct Started {
 }
 
 /// A process to run in a running container.
-#[derive(Clone, PartialEq, Eq, Debug)]
+#[derive(Clone, PartialEq, Eq, Debug, Default)]
 pub struct ExecPlan {
     /// Command and arguments; never empty.
     pub command: Vec<String>,
@@ -85,6 +85,10 @@ pub struct ExecPlan {
     pub env: Vec<String>,
     /// Give it a terminal of this size.
     pub tty: Option<Resize>,
+    /// Whom it runs as; as whom the container's own command does when absent.
+    pub user: Option<String>,
+    /// Where it begins; where the container's own command does when absent.
+    pub workdir: Option<String>,
 }
 
 /// A process that runs in a container.

@@ -22,6 +22,8 @@ pub(super) struct Wish {
     pub env: Vec<String>,
     pub tty: Option<Resize>,
     pub stdin: bool,
+    pub user: Option<String>,
+    pub workdir: Option<String>,
 }
 
 pub(super) async fn serve<R: Runtime>(
@@ -31,7 +33,7 @@ pub(super) async fn serve<R: Runtime>(
     wish: Wish,
 ) -> Result<StreamEnd, StreamError> {
     let (tty, stdin) = (wish.tty, wish.stdin);
-    let plan = ExecPlan { command: wish.command, env: wish.env, tty };
+    let plan = ExecPlan { command: wish.command, env: wish.env, tty, user: wish.user, workdir: wish.workdir };
     converse(runtime.exec(id, &plan).await?, socket, tty.is_some(), stdin).await
 }
 

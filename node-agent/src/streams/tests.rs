@@ -148,7 +148,8 @@ async fn dialled(kind: StreamKind, layer: &Path) -> WebSocketStream<TcpStream> {
 
 fn exec(command: &[&str], stdin: bool) -> StreamKind {
     let command = command.iter().map(|word| (*word).to_owned()).collect();
-    StreamKind::Exec { command, env: BTreeMap::from([("GREETING".to_owned(), "hi".to_owned())]), tty: None, stdin }
+    let env = BTreeMap::from([("GREETING".to_owned(), "hi".to_owned())]);
+    StreamKind::Exec { command, env, tty: None, stdin, user: None, workdir: None }
 }
 
 /// Everything on each channel, and how it ended.

@@ -204,12 +204,12 @@ async fn exec_reports_codes_and_signals(rig: &Rig) {
     assert_eq!(rig.exec(spec.id, &["sh", "-c", "exit 7"]).await.1, 7);
     assert_eq!(rig.exec(spec.id, &["sh", "-c", "kill -15 $$"]).await.1, 143);
     assert_eq!(rig.exec(spec.id, &["sh", "-c", "echo $GREETING; id -u"]).await, ("hello\n0\n".into(), 0));
-    let plan = |command: &str| ExecPlan { command: vec![command.into()], env: vec![], tty: None };
+    let plan = |command: &str| ExecPlan { command: vec![command.into()], ..ExecPlan::default() };
     match rig.runtime.exec(spec.id, &plan("absent")).await {
         Err(RuntimeError::Command { code: 127, .. }) => {}
         other => panic!("{other:?}"),
     }
-    let sleeping = ExecPlan { command: vec!["sleep".into(), "1000".into()], env: vec![], tty: None };
+    let sleeping = ExecPlan { command: vec!["sleep".into(), "1000".into()], ..ExecPlan::default() };
     let session = rig.runtime.exec(spec.id, &sleeping).await.expect("exec");
     session.control.send(ExecControl::Signal(libc::SIGTERM)).await.expect("send");
     assert_eq!(session.exit.await.expect("exit").code, 143);
@@ -224,8 +224,8 @@ async fn exec_with_a_terminal_has_one_of_its_size(rig: &Rig) {
     rig.start(&spec).await;
     let plan = ExecPlan {
         command: ["sh", "-c", "stty size; tty; read line; echo got $line"].map(String::from).to_vec(),
-        env: vec![],
         tty: Some(Resize { cols: 101, rows: 37 }),
+        ..ExecPlan::default()
     };
     let session = rig.runtime.exec(spec.id, &plan).await.expect("exec");
     assert!(session.stderr.is_none());
@@ -239,7 +239,7 @@ async fn exec_with_a_terminal_has_one_of_its_size(rig: &Rig) {
 async fn an_exec_whose_user_goes_away_is_killed(rig: &Rig) {
     let spec = rig.spec(&["sleep", "1000"]);
     rig.start(&spec).await;
-    let plan = ExecPlan { command: vec!["sleep".into(), "77".into()], env: vec![], tty: None };
+    let plan = ExecPlan { command: vec!["sleep".into(), "77".into()], ..ExecPlan::default() };
     let session = rig.runtime.exec(spec.id, &plan).await.expect("exec");
     assert_eq!(rig.runtime.stats(spec.id).await.expect("stats").pids, 3);
     drop(session.control);

@@ -197,7 +197,7 @@ async fn execs_whose_users_vanish_leave_nothing(rig: &Rig) {
         } else {
             &["sleep", "1000"]
         };
-        let plan = ExecPlan { command: command.iter().map(ToString::to_string).collect(), env: Vec::new(), tty: None };
+        let plan = ExecPlan { command: command.iter().map(ToString::to_string).collect(), ..ExecPlan::default() };
         let session = agent.exec(spec.id, &plan).await.expect("exec");
         drop(session);
         // They may not be more than the container may have processes.

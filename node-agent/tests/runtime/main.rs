@@ -20,6 +20,7 @@ mod network;
 mod pauses;
 mod probe;
 mod rig;
+mod users;
 
 use std::process::ExitCode;
 
@@ -59,5 +60,6 @@ fn main() -> ExitCode {
 }
 
 fn all() -> impl Iterator<Item = &'static (&'static str, rig::Case)> {
-    cases::ALL.iter().chain(files::ALL).chain(console::ALL).chain(pauses::ALL).chain(deaths::ALL)
+    let more = deaths::ALL.iter().chain(users::ALL);
+    cases::ALL.iter().chain(files::ALL).chain(console::ALL).chain(pauses::ALL).chain(more)
 }

@@ -169,14 +169,20 @@ impl Rig {
 
     /// Runs a command inside and returns its output and exit code.
     pub async fn exec(&self, id: AllocationId, command: &[&str]) -> (String, i32) {
-        let plan = ExecPlan { command: command.iter().map(ToString::to_string).collect(), env: Vec::new(), tty: None };
-        let session = self.runtime.exec(id, &plan).await.unwrap_or_else(|e| panic!("exec {command:?}: {e:?}"));
+        let command: Vec<String> = command.iter().map(ToString::to_string).collect();
+        let plan = ExecPlan { command, ..ExecPlan::default() };
+        self.exec_plan(id, &plan).await.unwrap_or_else(|e| panic!("exec {plan:?}: {e:?}"))
+    }
+
+    /// Runs a command without a terminal and returns its output and exit code, or why it cannot be run.
+    pub async fn exec_plan(&self, id: AllocationId, plan: &ExecPlan) -> Result<(String, i32), RuntimeError> {
+        let session = self.runtime.exec(id, plan).await?;
         drop(session.stdin);
         let (out, err) = (session.stdout, session.stderr.expect("no terminal"));
         let out = tokio::task::spawn_blocking(move || read_all(out));
         let err = tokio::task::spawn_blocking(move || read_all(err));
         let exit = session.exit.await.expect("an exit status");
-        (out.await.expect("stdout") + &err.await.expect("stderr"), exit.code)
+        Ok((out.await.expect("stdout") + &err.await.expect("stderr"), exit.code))
     }
 
     /// The whole log.

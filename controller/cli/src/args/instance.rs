@@ -5,7 +5,7 @@ use std::path::PathBuf;
 use clap::{Args, ValueEnum};
 use roost_types::{Publish, RestartPolicy, Size, SnapshotSource};
 
-use super::values::{parse_bytes, parse_pair, parse_source};
+use super::values::{parse_bytes, parse_pair, parse_run_as, parse_source};
 
 /// `launch`.
 #[derive(Args, Debug)]
@@ -144,6 +144,12 @@ pub struct ExecArgs {
     /// Set an environment variable for the command.
     #[arg(short, long, value_name = "KEY=VALUE", value_parser = parse_pair)]
     pub env: Vec<(String, String)>,
+    /// Run it as this user, by name in the instance or number; as the instance's own command when absent.
+    #[arg(short, long, value_name = "USER[:GROUP]", value_parser = parse_run_as)]
+    pub user: Option<String>,
+    /// Begin in this directory of the instance.
+    #[arg(short, long, value_name = "DIR")]
+    pub workdir: Option<String>,
     /// Name or id.
     pub instance: String,
     /// Command and arguments.

@@ -1,6 +1,6 @@
 //! Values of flags, from what was typed.
 
-use roost_types::{Arch, SnapshotSource};
+use roost_types::{Arch, RunAs, SnapshotSource};
 
 /// `armhf`, `arm64` or `amd64`.
 pub fn parse_arch(text: &str) -> Result<Arch, String> {
@@ -18,6 +18,11 @@ pub fn parse_pair(text: &str) -> Result<(String, String), String> {
         Some((key, value)) if !key.is_empty() => Ok((key.to_owned(), value.to_owned())),
         _ => Err(format!("'{text}' is not KEY=VALUE")),
     }
+}
+
+/// `USER[:GROUP]`, as it was typed.
+pub fn parse_run_as(text: &str) -> Result<String, String> {
+    text.parse::<RunAs>().map(|_| text.to_owned())
 }
 
 /// `NAME/SNAPSHOT`.

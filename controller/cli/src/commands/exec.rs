@@ -63,7 +63,9 @@ fn status(code: i32) -> ExitCode {
 fn path_of(args: &ExecArgs, size: Option<Resize>) -> String {
     let words = args.command.iter().map(|word| format!("command={}", segment(word)));
     let env = args.env.iter().map(|(name, value)| format!("env={}", segment(&format!("{name}={value}"))));
-    let words: Vec<String> = words.chain(env).collect();
+    let how = [("user", &args.user), ("workdir", &args.workdir)];
+    let how = how.into_iter().filter_map(|(name, value)| Some(format!("{name}={}", segment(value.as_ref()?))));
+    let words: Vec<String> = words.chain(env).chain(how).collect();
     let size = size.map(|s| format!("&cols={}&rows={}", s.cols, s.rows)).unwrap_or_default();
     let (instance, words) = (segment(&args.instance), words.join("&"));
     format!("/v1/instances/{instance}/exec?{words}&tty={}&stdin={}{size}", args.tty, args.stdin)
@@ -80,11 +82,13 @@ mod tests {
             tty: true,
             instance: "web".into(),
             env: vec![("A".into(), "1=2".into())],
+            user: Some("app:0".into()),
+            workdir: Some("/srv/a b".into()),
             command: vec!["sh".into(), "-c".into(), "a b&c".into()],
         };
         assert_eq!(
             path_of(&args, Some(Resize { cols: 80, rows: 24 })),
-            "/v1/instances/web/exec?command=sh&command=-c&command=a%20b%26c&env=A%3D1%3D2&tty=true&stdin=true&cols=80&rows=24"
+            "/v1/instances/web/exec?command=sh&command=-c&command=a%20b%26c&env=A%3D1%3D2&user=app%3A0&workdir=%2Fsrv%2Fa%20b&tty=true&stdin=true&cols=80&rows=24"
         );
     }
 }

@@ -101,6 +101,8 @@ pub fn show(style: Style, image: &Image) -> Result<(), CliError> {
         ("Arch", image.arch.to_string()),
         ("Init", or_dash(image.init.as_ref())),
         ("Command", or_dash((!image.startup.command.is_empty()).then(|| image.startup.command.join(" ")))),
+        ("User", or_dash(Some(&image.startup.user).filter(|user| !user.is_empty()))),
+        ("Directory", or_dash(Some(&image.startup.workdir).filter(|path| !path.is_empty()))),
     ];
     print(&style.one(image, image.digest.as_str(), &lines)?)
 }

@@ -139,6 +139,9 @@ pub struct Runtime {
     /// Whom it runs as.
     #[serde(default)]
     pub user: Option<String>,
+    /// What asks it to end: a name or number.
+    #[serde(default)]
+    pub stop_signal: Option<String>,
 }
 
 /// The layers as they are unpacked.

@@ -6,7 +6,7 @@ use roost_types::{AllocationId, Code, Problem, Size};
 
 use crate::draft::Draft;
 use crate::row::InstanceRow;
-use crate::{place, validate};
+use crate::{features, place, validate};
 
 /// What the instance is to be given, if the request changes that.
 ///
@@ -33,7 +33,7 @@ pub fn wanted(
 /// Whether the node that has the instance can enforce a disk limit.
 fn check_disk_limit(draft: &Draft, allocation: AllocationId) -> Result<(), Problem> {
     let node = draft.cluster.allocations.get(&allocation).and_then(|on| draft.cluster.nodes.get(&on.node));
-    match node.and_then(|node| Some((node, place::missing_disk_limit(node)?))) {
+    match node.and_then(|node| Some((node, node.denies(features::DISK_LIMIT)?))) {
         Some((node, advice)) => {
             let detail = format!("node {} cannot enforce a disk limit: {advice}", node.name);
             Err(Problem::new(Code::Conflict, detail).field("disk_bytes"))

@@ -5,7 +5,6 @@ use std::net::Ipv4Addr;
 
 use roost_model::{Cluster, Command, Config, InstanceNetwork};
 use roost_types::instance::{CreateInstance, Network};
-use roost_types::node::Feature;
 use roost_types::placement::Constraints;
 use roost_types::{Code, EventKind, InstanceState, Name, NodeId, SyncRequest};
 
@@ -140,19 +139,7 @@ fn only_a_node_that_names_its_lan_takes_an_instance_for_it() {
     assert!(problem.detail.contains("--lan-interface"), "{}", problem.detail);
 
     let id = node(&world, "n02");
-    let mut facts = world.cluster.node(id).unwrap().facts.clone().unwrap();
-    facts.features.push(Feature { name: "lan".to_owned(), supported: true, advice: String::new() });
-    let agent = world.cluster.live(id).unwrap().agent_id.clone();
-    let board = world.boards.get_mut(&id).unwrap();
-    board.seq += 1;
-    let request = SyncRequest {
-        boot_id: agent.clone(),
-        agent_id: agent,
-        seq: board.seq,
-        facts: Some(facts),
-        ..SyncRequest::default()
-    };
-    world.must(Command::Sync { node: id, request: Box::new(request) });
+    world.has_feature(id, "lan");
     world.launch(on_lan()).unwrap();
     world.run(1);
     let lan = world.instance("lan");

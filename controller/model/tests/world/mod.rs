@@ -11,7 +11,7 @@ use roost_types::allocation::AllocationDesired;
 use roost_types::allocation::Strain;
 use roost_types::image::RootfsFormat;
 use roost_types::instance::{CreateInstance, Instance};
-use roost_types::node::{CgroupMode, NodeVitals};
+use roost_types::node::{CgroupMode, Feature, NodeVitals};
 use roost_types::rack::{HubConfig, ZoneConfig};
 use roost_types::size::Arch;
 use roost_types::snapshot::{RestoreReport, SnapshotOutcome, SnapshotReport, SnapshotWish};
@@ -174,6 +174,23 @@ impl World {
         }
         world.run(2);
         world
+    }
+
+    /// The agent of a node says that it has a feature.
+    pub fn has_feature(&mut self, id: NodeId, feature: &str) {
+        let mut facts = self.cluster.node(id).unwrap().facts.clone().unwrap();
+        facts.features.push(Feature { name: feature.to_owned(), supported: true, advice: String::new() });
+        let agent = self.cluster.live(id).unwrap().agent_id.clone();
+        let board = self.boards.get_mut(&id).unwrap();
+        board.seq += 1;
+        let request = SyncRequest {
+            boot_id: agent.clone(),
+            agent_id: agent,
+            seq: board.seq,
+            facts: Some(facts),
+            ..SyncRequest::default()
+        };
+        self.must(Command::Sync { node: id, request: Box::new(request) });
     }
 
     /// Decides a command, checks that its changes say what it did, and takes the new state.

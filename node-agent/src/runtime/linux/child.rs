@@ -4,7 +4,6 @@
 //! only it may do (id maps, network cable, root), sends the root, and then waits for the channel to close, which
 //! `execve` does; a [`Report::Failed`] before that is the step that failed.
 
-use std::ffi::CString;
 use std::fs;
 use std::io::Write;
 use std::os::fd::{AsFd, OwnedFd};
@@ -17,9 +16,10 @@ use rustix::process::DumpableBehavior;
 use serde::{Deserialize, Serialize};
 
 use super::cgroup::Entry;
+use super::command::{Command, Workdir};
 use super::netlink::Netlink;
 use super::overlay::{self, Layers, Stage};
-use super::plan::{DEFAULT_PATH, Plan, Profile};
+use super::plan::{Plan, Profile};
 use super::seccomp::{self, Program};
 use super::wire::{self, Context, Failure};
 use super::{caps, init, mounts, sys, terminal};
@@ -161,7 +161,19 @@ pub fn become_root() -> Result<(), Failure> {
 }
 
 fn start_as_init(own: &Inheritance<'_>) -> Failure {
-    execute(own.plan.profile, own.program, &own.plan.command, &own.plan.environment)
+    command(own).execute()
+}
+
+/// What the plan says is to be run.
+fn command<'a>(own: &'a Inheritance<'_>) -> Command<'a> {
+    Command {
+        profile: own.plan.profile,
+        program: own.program,
+        words: &own.plan.command,
+        environment: &own.plan.environment,
+        user: &own.plan.user,
+        workdir: Workdir::Made(&own.plan.workdir),
+    }
 }
 
 fn start_under_init(own: &Inheritance<'_>) -> Failure {
@@ -171,18 +183,10 @@ fn start_under_init(own: &Inheritance<'_>) -> Failure {
             if let Err(error) = nix::unistd::setsid() {
                 return Failure::step("start a session", &error.into());
             }
-            execute(own.plan.profile, own.program, &own.plan.command, &own.plan.environment)
+            command(own).execute()
         }
         Ok(sys::Cloned::Parent { pid, pidfd: _ }) => init::become_init(pid, own.init.0, own.init.1),
         Err(error) => Failure::step("fork the command", &error),
-    }
-}
-
-/// Gives up every privilege that the profile does not have and becomes the command. Returns only when that failed.
-pub fn execute(profile: Profile, program: &Program, command: &[String], environment: &[String]) -> Failure {
-    match restrict(profile, program) {
-        Ok(()) => execute_command(command, environment),
-        Err(failure) => failure,
     }
 }
 
@@ -213,40 +217,6 @@ pub fn restrict(profile: Profile, program: &Program) -> Result<(), Failure> {
 
 fn limit(resource: Resource, soft: u64, hard: u64) -> Result<(), Failure> {
     setrlimit(resource, soft, hard).step(|| format!("limit {resource:?} to {hard}"))
-}
-
-fn execute_command(command: &[String], environment: &[String]) -> Failure {
-    let strings =
-        |items: &[String]| items.iter().map(|item| CString::new(item.as_str())).collect::<Result<Vec<_>, _>>();
-    let (Ok(arguments), Ok(variables)) = (strings(command), strings(environment)) else {
-        return Failure::Command { code: 126, message: "a NUL byte in the command or its environment".into() };
-    };
-    let Some(name) = command.first() else {
-        return Failure::Command { code: 127, message: "the command is empty".into() };
-    };
-    let mut worst = libc::ENOENT;
-    for path in candidates(name, environment) {
-        let Ok(path) = CString::new(path) else { continue };
-        match sys::execve(&path, &arguments, &variables).raw_os_error().unwrap_or(libc::EIO) {
-            libc::ENOENT | libc::ENOTDIR => {}
-            errno => worst = errno,
-        }
-    }
-    let code = if worst == libc::ENOENT { 127 } else { 126 };
-    let reason =
-        if code == 127 { "not found".to_owned() } else { std::io::Error::from_raw_os_error(worst).to_string() };
-    // A report has a limit, a name has none.
-    let shown: String = name.chars().take(256).collect();
-    Failure::Command { code, message: format!("{shown}: {reason}") }
-}
-
-/// Where a command may be: itself when it has a slash, else in each directory of the environment's `PATH`.
-fn candidates(name: &str, environment: &[String]) -> Vec<String> {
-    if name.contains('/') {
-        return vec![name.to_owned()];
-    }
-    let path = environment.iter().find_map(|entry| entry.strip_prefix("PATH=")).unwrap_or(DEFAULT_PATH);
-    path.split(':').map(|directory| format!("{}/{name}", if directory.is_empty() { "." } else { directory })).collect()
 }
 
 /// Writes a note where an operator of the board finds it: the keeper's standard error.
@@ -291,17 +261,5 @@ impl Programs {
 impl Default for Programs {
     fn default() -> Self {
         Self::new()
-    }
-}
-
-#[cfg(test)]
-mod tests {
-    use super::candidates;
-
-    #[test]
-    fn a_name_is_looked_for_along_the_path() {
-        let environment = ["PATH=/a::/b".to_owned()];
-        assert_eq!(candidates("x", &environment), ["/a/x", "./x", "/b/x"]);
-        assert_eq!(candidates("./x", &environment), ["./x"]);
     }
 }

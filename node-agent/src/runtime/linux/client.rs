@@ -121,6 +121,9 @@ impl Runtime for LinuxRuntime {
                 return Err(RuntimeError::Unsupported(why.to_owned()));
             }
         };
+        if !spec.user.is_empty() || !spec.workdir.is_empty() || spec.stop_signal.is_some() {
+            self.require(2, "users, working directories and stop signals of images").await?;
+        }
         let call = StartCall { spec: spec.clone(), image: image.to_owned(), network: network.clone(), lan };
         match self.call(Call::Start(Box::new(call))).await? {
             (Reply::Started { pid, at }, _) => {
@@ -159,7 +162,11 @@ impl Runtime for LinuxRuntime {
     }
 
     async fn exec(&self, id: AllocationId, plan: &ExecPlan) -> Result<ExecSession, RuntimeError> {
-        self.begin_exec(Call::Exec { id, command: plan.command.clone(), env: plan.env.clone(), tty: plan.tty }).await
+        let ExecPlan { command, env, tty, user, workdir } = plan.clone();
+        if user.is_some() || workdir.is_some() {
+            self.require(2, "users and working directories for commands").await?;
+        }
+        self.begin_exec(Call::Exec { id, command, env, tty, user, workdir }).await
     }
 
     async fn files(&self, id: AllocationId, request: &FileRequest) -> Result<ExecSession, RuntimeError> {

@@ -138,10 +138,12 @@ impl Container {
             phase: ContainerState::Running { epoch: call.spec.epoch, pid: pid.cast_unsigned(), started_at: now },
             start_ticks: state::start_ticks(pid.cast_unsigned()).unwrap_or(0),
             system: call.spec.system,
-            stop_signal: stop_signal(plan, &image),
+            stop_signal: plan.stop_signal.unwrap_or_else(|| stop_signal(plan, &image)),
             uid_base: plan.uid_base,
             starts: starts.saturating_add(1),
             environment: plan.environment.clone(),
+            user: plan.user.clone(),
+            workdir: plan.workdir.clone(),
         };
         // Before it runs: should the keeper die now, its successor knows the process.
         saved.write(&directory).step(|| format!("write the state of {id}"))?;

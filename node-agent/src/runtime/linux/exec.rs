@@ -16,6 +16,7 @@ use rustix::process::DumpableBehavior;
 
 use super::cgroup::Entry;
 use super::child::{self, Report};
+use super::command::{Command, Workdir};
 use super::files;
 use super::plan::Profile;
 use super::seccomp::Program;
@@ -56,6 +57,10 @@ pub enum Work<'a> {
         command: &'a [String],
         /// Environment.
         environment: &'a [String],
+        /// Whom it runs as; empty for root.
+        user: &'a str,
+        /// Where it begins.
+        workdir: Workdir<'a>,
     },
     /// Does something with files and ends.
     Files(&'a FileRequest),
@@ -134,7 +139,10 @@ fn guide(job: &Job<'_>, channel: OwnedFd) -> ! {
 /// Returns only when it could not be begun.
 fn work(job: &Job<'_>) -> Failure {
     match job.work {
-        Work::Command { command, environment } => child::execute(job.profile, job.program, command, environment),
+        Work::Command { command: words, environment, user, workdir } => {
+            let (profile, program) = (job.profile, job.program);
+            Command { profile, program, words, environment, user, workdir }.execute()
+        }
         Work::Files(request) => files::run(job.profile, job.program, request),
     }
 }

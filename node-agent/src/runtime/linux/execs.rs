@@ -5,10 +5,12 @@ use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
 
 use roost_types::stream::Resize;
 use roost_types::{ExitStatus, FileRequest, Timestamp};
+use rustix::fs::Mode;
 use rustix::pipe::{PipeFlags, pipe_with};
 use rustix::process::{Pid, PidfdFlags};
 
 use super::child::Report;
+use super::command::Workdir;
 use super::container::{Container, Tools};
 use super::exec::{self, Io, Job, Work};
 use super::keeper::ConnectionId;
@@ -57,6 +59,10 @@ pub enum Task {
         env: Vec<String>,
         /// Size of its terminal.
         tty: Option<Resize>,
+        /// Whom it runs as; as whom the container's own command does when absent.
+        user: Option<String>,
+        /// Where it begins; where the container's own command does when absent.
+        workdir: Option<String>,
     },
     /// Do something with files.
     Files(FileRequest),
@@ -100,9 +106,12 @@ impl Execs {
         };
         let environment;
         let work = match task {
-            Task::Command { command, env, .. } => {
+            Task::Command { command, env, tty: _, user, workdir } => {
                 environment = joined(env, &container.saved.environment);
-                Work::Command { command, environment: &environment }
+                let user = user.as_ref().unwrap_or(&container.saved.user);
+                let own = Workdir::Made(&container.saved.workdir);
+                let workdir = workdir.as_deref().map_or(own, Workdir::There);
+                Work::Command { command, environment: &environment, user, workdir }
             }
             Task::Files(request) => Work::Files(request),
         };
@@ -230,7 +239,12 @@ impl Exec {
 
 /// The process's ends and the agent's.
 fn pipes() -> Result<(Io, Vec<OwnedFd>), Failure> {
-    let make = || pipe_with(PipeFlags::CLOEXEC).step(|| "make a pipe");
+    // Like the pipes of a container's own output: a user inside can open what it was given, `/dev/stdout` for one.
+    let make = || {
+        let ends = pipe_with(PipeFlags::CLOEXEC).step(|| "make a pipe")?;
+        rustix::fs::fchmod(&ends.0, Mode::from_raw_mode(0o666)).step(|| "open a pipe to the container's users")?;
+        Ok::<_, Failure>(ends)
+    };
     let (input, write_input) = make()?;
     let (read_output, output) = make()?;
     let (read_error, error) = make()?;

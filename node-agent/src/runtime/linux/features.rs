@@ -70,6 +70,8 @@ pub fn probe(state: &Path) -> Vec<Feature> {
             at_least(release.trim(), (6, 15)),
             "exit codes of containers that end while their keeper is being replaced are shown as -1; kernel 6.15 keeps them",
         ),
+        // Not the kernel's doing: an agent of an earlier release would run everything as root.
+        feature("run_as", true, ""),
         feature("ksm", Path::new("/sys/kernel/mm/ksm/run").exists(), "use a kernel with CONFIG_KSM to share memory"),
     ]
 }

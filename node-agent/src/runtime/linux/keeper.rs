@@ -321,8 +321,9 @@ impl Keeper {
                 Err(failure) => Err(failure),
             },
             Call::Thaw { id } => self.thaw(id),
-            Call::Exec { id, command, env, tty } => {
-                return self.begin_exec((connection, seq), id, &Task::Command { command, env, tty });
+            Call::Exec { id, command, env, tty, user, workdir } => {
+                let task = Task::Command { command, env, tty, user, workdir };
+                return self.begin_exec((connection, seq), id, &task);
             }
             Call::Files { id, request } => return self.begin_exec((connection, seq), id, &Task::Files(request)),
             Call::ExecSignal { exec, signal } => self.execs.signal(connection, exec, signal).map(|()| Reply::Done),

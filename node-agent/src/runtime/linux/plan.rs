@@ -75,6 +75,12 @@ pub struct Plan {
     pub command: Vec<String>,
     /// Its environment, `NAME=value`.
     pub environment: Vec<String>,
+    /// Whom it runs as; empty for root.
+    pub user: String,
+    /// Where it begins; empty for the root.
+    pub workdir: String,
+    /// What asks it to end, where that was said.
+    pub stop_signal: Option<i32>,
     /// Files below `/etc`.
     pub files: Vec<WrittenFile>,
     /// What is written before the first start only.
@@ -141,6 +147,10 @@ pub fn plan(
         uid_base: spec.uid_base,
         command: spec.command.clone(),
         environment: environment(&spec.env, spec.system),
+        // An init of its own is the container's root, whatever its image says of commands.
+        user: if spec.system { String::new() } else { spec.user.clone() },
+        workdir: if spec.system { String::new() } else { spec.workdir.clone() },
+        stop_signal: spec.stop_signal.map(i32::from).filter(|signal| !spec.system && (1..=64).contains(signal)),
         files,
         first_boot: first_boot.map(|content| Planned::new(spec, content)),
         cable,
@@ -182,7 +192,7 @@ pub const DEFAULT_PATH: &str = "/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bi
 const MOST_NAME_SERVERS: usize = 3;
 
 fn environment(own: &BTreeMap<String, String>, system: bool) -> Vec<String> {
-    let mut all: BTreeMap<&str, &str> = BTreeMap::from([("PATH", DEFAULT_PATH), ("HOME", "/root"), ("TERM", "xterm")]);
+    let mut all: BTreeMap<&str, &str> = BTreeMap::from([("PATH", DEFAULT_PATH), ("TERM", "xterm")]);
     if system {
         // How systemd and OpenRC know that they are in a container.
         all.insert("container", "lxc");
@@ -236,7 +246,7 @@ mod tests {
     #[test]
     fn a_users_environment_wins_over_the_defaults() {
         let own = BTreeMap::from([("PATH".to_owned(), "/opt".to_owned()), ("A".to_owned(), "1".to_owned())]);
-        assert_eq!(environment(&own, false), ["A=1", "HOME=/root", "PATH=/opt", "TERM=xterm"]);
+        assert_eq!(environment(&own, false), ["A=1", "PATH=/opt", "TERM=xterm"]);
     }
 
     #[test]

@@ -75,6 +75,12 @@ pub struct Saved {
     pub starts: u32,
     /// Environment, for exec.
     pub environment: Vec<String>,
+    /// As whom its command runs, for exec; empty for root.
+    #[serde(default)]
+    pub user: String,
+    /// Where its command began, for exec; empty for the root.
+    #[serde(default)]
+    pub workdir: String,
 }
 
 impl Saved {

@@ -23,9 +23,10 @@ use serde::{Deserialize, Serialize};
 
 /// Version of this protocol.
 pub const VERSION: u32 = 1;
-/// What was added within the version: 1 = files, consoles, live limits, pauses. A keeper cuts off who asks what it does
+/// What was added within the version: 1 = files, consoles, live limits, pauses; 2 = users,
+/// working directories and stop signals. A keeper cuts off who asks what it does
 /// not know, so the agent asks only what its keeper has.
-pub const MINOR: u32 = 1;
+pub const MINOR: u32 = 2;
 /// The longest message: 128 KiB, 500 containers in a list. Below the default socket buffer of 208 KiB.
 pub const MAX_MESSAGE: usize = 128 * 1024;
 /// The longest message of a new process to the keeper and back, which carry a failure at most: 8 KiB.
@@ -96,6 +97,12 @@ pub enum Call {
         env: Vec<String>,
         /// Size of its terminal.
         tty: Option<Resize>,
+        /// Whom it runs as; as whom the container's own command does when absent.
+        #[serde(default, skip_serializing_if = "Option::is_none")]
+        user: Option<String>,
+        /// Where it begins; where the container's own command does when absent.
+        #[serde(default, skip_serializing_if = "Option::is_none")]
+        workdir: Option<String>,
     },
     /// Do something with a container's files. The reply is that of [`Call::Exec`].
     Files {
