@@ -54,8 +54,10 @@ fn build(commit: &str) -> Result<PathBuf> {
     let target = repo::target_dir().join("xtask/previous-target");
     let git = |words: &[&str]| Command::new("git").current_dir(repo::root()).args(words).stdin(Stdio::null()).status();
     let path = tree.display().to_string();
-    // One that an aborted run left.
-    let _ = git(&["worktree", "remove", "--force", &path]);
+    if tree.exists() {
+        // An aborted run left it.
+        ensure!(git(&["worktree", "remove", "--force", &path])?.success(), "git cannot remove {path}");
+    }
     ensure!(git(&["worktree", "add", "--detach", &path, commit])?.success(), "git cannot check out {commit}");
     let mut command = Command::new(repo::cargo().get_program());
     command.current_dir(&tree).args(["build", "-p", "roost-agent", "--target-dir"]).arg(&target);
