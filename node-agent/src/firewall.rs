@@ -1,26 +1,29 @@
 //! The node's firewall: puts rules in force and keeps them there.
 //!
 //! One table `inet roost` (translation and filter) and, where the kernel can, one table `bridge roost` (what may pass
-//! the bridge), replaced together in one transaction of `nft`. Nothing else is read or touched. What the rules are is
-//! told in [`rules`].
+//! the bridge), replaced together in one transaction of `nft`. An instance that comes or goes only changes elements of
+//! their sets, by one message to the kernel. Nothing else is read or touched. What the rules are is told in [`rules`].
 
+mod batch;
+pub mod elements;
 mod nft;
 pub mod rules;
 
 use std::hash::{DefaultHasher, Hash, Hasher};
 use std::net::{Ipv4Addr, SocketAddr};
-use std::sync::Mutex;
 
 use roost_allocation::FirewallPlan;
 use roost_types::node::Feature;
+use tokio::sync::Mutex;
 
+use elements::{Element, Family};
 use nft::{generation, nft};
-use rules::{bridge_rules, inet_rules};
+use rules::{Rules, TABLE};
 
 pub use crate::runtime::linux::BRIDGE;
 
 /// Families of our tables.
-const FAMILIES: [&str; 2] = ["inet", "bridge"];
+const FAMILIES: [Family; 2] = [Family::Inet, Family::Bridge];
 
 /// Why the rules are not in force.
 #[derive(Debug, thiserror::Error)]
@@ -44,11 +47,11 @@ pub struct Firewall {
 }
 
 /// What was applied last.
-#[derive(Clone, Debug)]
+#[derive(Debug)]
 struct InForce {
-    rules: String,
+    rules: Rules,
     /// Our tables: both, or the first alone.
-    families: &'static [&'static str],
+    families: &'static [Family],
     /// The kernel's generation when they were last known to be as they were put.
     intact_at: Option<u32>,
     /// Digests of how `nft` lists the tables, once it was asked.
@@ -62,59 +65,37 @@ impl Firewall {
         Self { controller: (controller_host.to_owned(), controller_port), in_force: Mutex::new(None) }
     }
 
-    /// Replaces the tables by those of `plan`.
+    /// Makes the tables those of `plan`: by a change of elements where that is enough and nobody else has changed any
+    /// rule since, anew otherwise.
     pub async fn apply(&self, plan: &FirewallPlan) -> Result<(), FirewallError> {
-        let inet = inet_rules(plan, self.controller_address().await);
-        let both = format!("{inet}{}", bridge_rules(plan));
-        let (rules, families, intact_at) = match put(&both).await {
-            Ok(generation) => (both, &FAMILIES[..], generation),
-            Err(FirewallError::Refused(why)) => {
-                let generation = put(&inet).await?;
-                tracing::warn!(
-                    why,
-                    "no bridge filter here: an instance could use a neighbour's address and reach other projects"
-                );
-                (inet, &FAMILIES[..1], generation)
-            }
-            Err(error) => return Err(error),
-        };
+        let controller = self.controller_address().await;
+        let mut in_force = self.in_force.lock().await;
+        let rules = Rules::new(plan, controller, in_force.as_ref().map_or(&[], |current| &current.rules.projects));
+        if !in_force.as_mut().is_some_and(|current| current.change_elements(&rules)) {
+            *in_force = Some(put_all(rules).await?);
+        }
         allow_loopback_answers();
-        *self.lock() = Some(InForce { rules, families, intact_at, listings: None });
         Ok(())
     }
 
     /// Looks whether the tables are as they were put, and puts them again when they are not. Returns what was wrong, a
     /// sentence each. Costs one small message as long as nobody changes any rule.
     pub async fn repair(&self) -> Result<Vec<String>, FirewallError> {
-        let Some(expected) = self.lock().clone() else { return Ok(Vec::new()) };
+        let mut in_force = self.in_force.lock().await;
+        let Some(expected) = in_force.as_mut() else { return Ok(Vec::new()) };
         let now = generation();
         if now.is_some() && now == expected.intact_at {
             return Ok(Vec::new());
         }
-        let mut found = Vec::new();
-        for family in expected.families {
-            found.push(listing(family).await?);
+        let mut found = list(expected.families).await?;
+        let wrong = expected.compare(&found);
+        expected.intact_at = now;
+        if !wrong.is_empty() || expected.listings.is_none() {
+            expected.intact_at = put(&expected.rules.text(expected.families)).await?;
+            found = list(expected.families).await?;
         }
-        let wrong = compare(&expected, &found);
-        let known = expected.listings.is_some();
-        let mut intact_at = now;
-        if !wrong.is_empty() || !known {
-            intact_at = put(&expected.rules).await?;
-            found.clear();
-            for family in expected.families {
-                found.push(listing(family).await?);
-            }
-        }
-        let mut in_force = self.lock();
-        if let Some(current) = in_force.as_mut().filter(|current| current.rules == expected.rules) {
-            current.intact_at = intact_at;
-            current.listings = found.into_iter().collect();
-        }
+        expected.listings = found.into_iter().collect();
         Ok(wrong)
-    }
-
-    fn lock(&self) -> std::sync::MutexGuard<'_, Option<InForce>> {
-        self.in_force.lock().unwrap_or_else(std::sync::PoisonError::into_inner)
     }
 
     async fn controller_address(&self) -> Option<Ipv4Addr> {
@@ -125,6 +106,70 @@ impl Firewall {
             SocketAddr::V4(_) | SocketAddr::V6(_) => None,
         })
     }
+}
+
+impl InForce {
+    /// Changes the sets to hold what they hold in `rules`; false, and nothing done, when that is not all that differs or
+    /// the kernel does not take it.
+    fn change_elements(&mut self, rules: &Rules) -> bool {
+        let Some(intact_at) = self.intact_at else { return false };
+        let (old, new) = (&self.rules, rules);
+        if (&old.projects, &old.inet, &old.bridge) != (&new.projects, &new.inet, &new.bridge) {
+            return false;
+        }
+        let (before, after) = (old.elements_of(self.families), new.elements_of(self.families));
+        let removed: Vec<&Element> = before.difference(&after).copied().collect();
+        let added: Vec<&Element> = after.difference(&before).copied().collect();
+        if removed.is_empty() && added.is_empty() {
+            return true;
+        }
+        if removed.len() + added.len() > batch::MOST {
+            return false;
+        }
+        match batch::change(&removed, &added, intact_at) {
+            Ok(generation) => {
+                (self.intact_at, self.listings) = (Some(generation), None);
+                self.rules.elements.clone_from(&rules.elements);
+                true
+            }
+            Err(error) => {
+                tracing::debug!(%error, "elements of the firewall's sets cannot be changed; it is put anew");
+                false
+            }
+        }
+    }
+
+    /// What is wrong with the tables that were found. Whether one was changed is only known if it was listed before.
+    fn compare(&self, found: &[Option<u64>]) -> Vec<String> {
+        let known = |at: usize| self.listings.as_ref().and_then(|listings| listings.get(at)).copied();
+        let tables = self.families.iter().zip(found).enumerate();
+        tables
+            .filter_map(|(at, (family, found))| match (found, known(at)) {
+                (None, _) => Some(format!("the table {} {TABLE} was gone", family.name())),
+                (Some(found), Some(known)) if *found != known => {
+                    Some(format!("the table {} {TABLE} had been changed", family.name()))
+                }
+                (Some(_), _) => None,
+            })
+            .collect()
+    }
+}
+
+/// Replaces the tables; the bridge's only where the kernel has such.
+async fn put_all(rules: Rules) -> Result<InForce, FirewallError> {
+    let (families, intact_at) = match put(&rules.text(&FAMILIES)).await {
+        Ok(generation) => (&FAMILIES[..], generation),
+        Err(FirewallError::Refused(why)) => {
+            let generation = put(&rules.text(&FAMILIES[..1])).await?;
+            tracing::warn!(
+                why,
+                "no bridge filter here: an instance could use a neighbour's address and reach other projects"
+            );
+            (&FAMILIES[..1], generation)
+        }
+        Err(error) => return Err(error),
+    };
+    Ok(InForce { rules, families, intact_at, listings: None })
 }
 
 /// Whether this node can part instances, tried on the kernel without putting anything in force.
@@ -162,30 +207,21 @@ async fn put(rules: &str) -> Result<Option<u32>, FirewallError> {
     Ok(after.filter(|after| before.is_some_and(|before| before.wrapping_add(1) == *after)))
 }
 
-/// Digest of how `nft` lists our table of a family; none when there is no such table.
-async fn listing(family: &str) -> Result<Option<u64>, FirewallError> {
-    match nft(&["list", "table", family, "roost"], "").await {
-        Ok(text) => {
-            let mut hasher = DefaultHasher::new();
-            text.hash(&mut hasher);
-            Ok(Some(hasher.finish()))
-        }
-        Err(FirewallError::Refused(_)) => Ok(None),
-        Err(error) => Err(error),
+/// Digests of how `nft` lists our tables; none for one that is not there.
+async fn list(families: &[Family]) -> Result<Vec<Option<u64>>, FirewallError> {
+    let mut found = Vec::new();
+    for family in families {
+        found.push(match nft(&["list", "table", family.name(), TABLE], "").await {
+            Ok(text) => {
+                let mut hasher = DefaultHasher::new();
+                text.hash(&mut hasher);
+                Some(hasher.finish())
+            }
+            Err(FirewallError::Refused(_)) => None,
+            Err(error) => return Err(error),
+        });
     }
-}
-
-/// What is wrong with the tables that were found. Whether one was changed is only known if it was listed before.
-fn compare(expected: &InForce, found: &[Option<u64>]) -> Vec<String> {
-    let known = |at: usize| expected.listings.as_ref().and_then(|listings| listings.get(at)).copied();
-    let tables = expected.families.iter().zip(found).enumerate();
-    tables
-        .filter_map(|(at, (family, found))| match (found, known(at)) {
-            (None, _) => Some(format!("the table {family} roost was gone")),
-            (Some(found), Some(known)) if *found != known => Some(format!("the table {family} roost had been changed")),
-            (Some(_), _) => None,
-        })
-        .collect()
+    Ok(found)
 }
 
 /// Lets the node's own processes reach published ports by 127.0.0.1; the guard chain keeps everybody else out.

@@ -271,7 +271,7 @@ fn a_wish_becomes_a_container_with_its_port_open_and_ends_in_gone() {
         played.want(1, vec![played.spec(1)]);
         until("running", || played.state(1) == Some(AllocationState::Running)).await;
         let rules = std::process::Command::new("nft").args(["list", "table", "inet", "roost"]).output().unwrap();
-        assert!(String::from_utf8(rules.stdout).unwrap().contains("dport 18001 dnat ip to 10.77.1.11:80"));
+        assert!(String::from_utf8(rules.stdout).unwrap().contains("tcp . 18001 : 10.77.1.11 . 80"));
 
         played.want(2, vec![played.spec(1), played.spec(2)]);
         until("the second one too", || played.state(2) == Some(AllocationState::Running)).await;

@@ -1,4 +1,4 @@
-//! What the rules are: pure text for `nft`.
+//! What the rules are: pure text for `nft`, and the elements of the sets and maps that the rules look up.
 //!
 //! ```text
 //!   from outside ──▶ prerouting: published port? ──▶ to the instance
@@ -9,7 +9,8 @@
 //!   instance ──────▶ input: ping and DNS, to the gateway only
 //! ```
 //!
-//! Whatever grows with the number of instances is a set or a map: a packet costs the same on a full board.
+//! Whatever grows with the number of instances is a set or a map: a packet costs the same on a full board, and an
+//! instance that comes or goes changes elements and no rule.
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::fmt::Write;
@@ -17,17 +18,87 @@ use std::net::Ipv4Addr;
 
 use roost_allocation::{FirewallInstance, FirewallPlan};
 use roost_types::Name;
-use roost_types::instance::{Publish, Transport};
+use roost_types::instance::Publish;
 use roost_types::prefix::first;
 
 use super::BRIDGE;
+use super::elements::{Element, Family, Field, Set, Value};
 use crate::runtime::linux::{mac, veth_name};
 
-/// The rules for `plan`, without those of the bridge table. `controller` is what instances may not talk to.
-#[must_use]
-pub fn inet_rules(plan: &FirewallPlan, controller: Option<Ipv4Addr>) -> String {
+/// The name of our table in each family.
+pub const TABLE: &str = "roost";
+/// Every port of the bridge that is an instance's, and of no other bridge.
+const PORTS: &str = "rv*";
+
+/// All that is to be in force.
+#[derive(Clone, PartialEq, Eq, Debug)]
+pub struct Rules {
+    /// The projects that have chains, each under its place here.
+    pub projects: Vec<Name>,
+    /// The table of routed packets, with empty sets.
+    pub inet: String,
+    /// The table of what passes the bridge, with empty sets.
+    pub bridge: String,
+    /// What is in the sets of both, in order.
+    pub elements: Vec<Element>,
+}
+
+impl Rules {
+    /// The rules for `plan`. `controller` is what instances may not talk to. The projects of `before` keep their chains,
+    /// unless there is one that they lack: then only those that are needed have any.
+    #[must_use]
+    pub fn new(plan: &FirewallPlan, controller: Option<Ipv4Addr>, before: &[Name]) -> Self {
+        let members = members(plan);
+        let projects: Vec<Name> = if members.keys().all(|project| before.contains(project)) {
+            before.to_vec()
+        } else {
+            members.keys().copied().cloned().collect()
+        };
+        let elements = elements(plan, &members, &projects);
+        Self {
+            inet: inet_table(plan, controller, projects.len()),
+            bridge: bridge_table(projects.len()),
+            elements,
+            projects,
+        }
+    }
+
+    /// What is in the sets of these families.
+    #[must_use]
+    pub fn elements_of(&self, families: &[Family]) -> BTreeSet<&Element> {
+        self.elements.iter().filter(|element| families.contains(&element.set.family())).collect()
+    }
+
+    /// A text for `nft` that replaces our tables of these families, whatever they are, in one transaction.
+    #[must_use]
+    pub fn text(&self, families: &[Family]) -> String {
+        let mut text = String::new();
+        for family in families {
+            text += match family {
+                Family::Inet => &self.inet,
+                Family::Bridge => &self.bridge,
+            };
+        }
+        for of_one_set in self.elements.chunk_by(|one, next| one.set == next.set) {
+            let set = of_one_set[0].set;
+            if families.contains(&set.family()) {
+                let elements: Vec<String> = of_one_set.iter().map(Element::to_string).collect();
+                // Writing to a String cannot fail.
+                let _ =
+                    writeln!(text, "add element {} {TABLE} {set} {{ {} }}", set.family().name(), elements.join(", "));
+            }
+        }
+        text
+    }
+}
+
+fn inet_table(plan: &FirewallPlan, controller: Option<Ipv4Addr>, projects: usize) -> String {
     let own = prefix(plan.network.gateway, plan.network.prefix_len);
-    let mut text = String::from("add table inet roost\ndelete table inet roost\ntable inet roost {\n");
+    let mut text = table(Family::Inet, projects);
+    declare(&mut text, "map", Set::Ports, "inet_proto . inet_service : ipv4_addr . inet_service");
+    declare(&mut text, "map", Set::PortsOfAddress, "ipv4_addr . inet_proto . inet_service : ipv4_addr . inet_service");
+    declare(&mut text, "map", Set::SentBy, "ipv4_addr : verdict");
+    declare(&mut text, "map", Set::SentTo, "ipv4_addr : verdict");
     chain(
         &mut text,
         "guard",
@@ -40,7 +111,13 @@ pub fn inet_rules(plan: &FirewallPlan, controller: Option<Ipv4Addr>) -> String {
             format!("iifname \"{BRIDGE}\" meta nfproto ipv6 drop"),
         ],
     );
-    let published: Vec<String> = plan.instances.iter().flat_map(translations).collect();
+    let published = [
+        format!("dnat ip addr . port to ip daddr . meta l4proto . th dport map @{}", Set::PortsOfAddress),
+        format!(
+            "fib daddr type local meta nfproto ipv4 dnat ip addr . port to meta l4proto . th dport map @{}",
+            Set::Ports
+        ),
+    ];
     // An instance that publishes port 53 of the node does not get its neighbours' questions.
     let gateway = plan.network.gateway;
     let dns = format!("iifname \"{BRIDGE}\" ip daddr {gateway} meta l4proto {{ tcp, udp }} th dport 53");
@@ -53,13 +130,14 @@ pub fn inet_rules(plan: &FirewallPlan, controller: Option<Ipv4Addr>) -> String {
         "type nat hook postrouting priority srcnat; policy accept;",
         &masquerades(plan, &own),
     );
-    let members = members(plan);
-    for (number, addresses) in members.values().enumerate() {
-        let addresses = set(addresses);
-        chain(&mut text, &format!("from_{number}"), "", &[format!("ip daddr {addresses} return"), "drop".to_owned()]);
-        chain(&mut text, &format!("to_{number}"), "", &[format!("ip saddr {addresses} return"), "drop".to_owned()]);
+    for number in 0..projects {
+        let members = Set::Members(Family::Inet, number);
+        for (way, peer) in [("from", "daddr"), ("to", "saddr")] {
+            let rules = [format!("ip {peer} @{members} return"), "drop".to_owned()];
+            chain(&mut text, &format!("{way}_{number}"), "", &rules);
+        }
     }
-    let forward = forwards(plan, &members, controller);
+    let forward = forwards(plan, controller, own);
     chain(&mut text, "forward", "type filter hook forward priority filter; policy accept;", &forward);
     chain(
         &mut text,
@@ -76,42 +154,54 @@ pub fn inet_rules(plan: &FirewallPlan, controller: Option<Ipv4Addr>) -> String {
     text
 }
 
-/// The rules that pin each port of the bridge to its instance's addresses, and keep projects apart. What is not named
-/// here says nothing on the bridge.
-#[must_use]
-pub fn bridge_rules(plan: &FirewallPlan) -> String {
-    let mut text = String::from("add table bridge roost\ndelete table bridge roost\ntable bridge roost {\n");
-    let members = members(plan);
-    for (number, addresses) in members.values().enumerate() {
-        let addresses = set(addresses);
+/// Pins each port of the bridge to its instance's addresses, and keeps projects apart. What is not named here says
+/// nothing on the bridge.
+fn bridge_table(projects: usize) -> String {
+    let mut text = table(Family::Bridge, projects);
+    declare(&mut text, "set", Set::Pins, "ifname . ether_addr . ipv4_addr");
+    declare(&mut text, "map", Set::ProjectOf, "ipv4_addr : verdict");
+    for number in 0..projects {
+        let members = Set::Members(Family::Bridge, number);
         let rules =
-            [format!("ip daddr {addresses} accept"), format!("arp daddr ip {addresses} accept"), "drop".to_owned()];
+            [format!("ip daddr @{members} accept"), format!("arp daddr ip @{members} accept"), "drop".to_owned()];
         chain(&mut text, &format!("project_{number}"), "", &rules);
     }
     let not_ours = format!("iifname != \"{PORTS}\" accept");
+    let (pins, project_of) = (Set::Pins, Set::ProjectOf);
     // An instance is no DHCP server; other frames than IPv4 and ARP (IPv6 router advertisements too) are not carried.
-    let mut pin = vec![not_ours.clone(), "udp sport 67 drop".to_owned()];
-    let mut between = vec![not_ours];
-    if !plan.instances.is_empty() {
-        let pins = |fields: &dyn Fn(&str, &str) -> String| set(plan.instances.iter().map(|one| pin_of(one, fields)));
-        let ip = pins(&|mac, address| format!("{mac} . {address}"));
-        let arp = pins(&|mac, address| format!("{mac} . {mac} . {address}"));
-        pin.push(format!("iifname . ether saddr . ip saddr {ip} accept"));
-        pin.push(format!("iifname . ether saddr . arp saddr ether . arp saddr ip {arp} accept"));
-        let jumps = jumps(plan, &members, "project");
-        between.push(format!("ip saddr vmap {jumps}"));
-        between.push(format!("arp saddr ip vmap {jumps}"));
-    }
-    pin.push("drop".to_owned());
-    between.push("drop".to_owned());
+    let pin = [
+        not_ours.clone(),
+        "udp sport 67 drop".to_owned(),
+        format!("iifname . ether saddr . ip saddr @{pins} accept"),
+        format!("iifname . ether saddr . arp saddr ip @{pins} iifname . arp saddr ether . arp saddr ip @{pins} accept"),
+        "drop".to_owned(),
+    ];
+    let between = [
+        not_ours,
+        format!("ip saddr vmap @{project_of}"),
+        format!("arp saddr ip vmap @{project_of}"),
+        "drop".to_owned(),
+    ];
     chain(&mut text, "pin", "type filter hook prerouting priority -300; policy accept;", &pin);
     chain(&mut text, "between", "type filter hook forward priority 0; policy accept;", &between);
     text.push_str("}\n");
     text
 }
 
-/// Every port of the bridge that is an instance's, and of no other bridge.
-const PORTS: &str = "rv*";
+/// The beginning of a table that takes the place of the one there is, with the sets of its projects.
+fn table(family: Family, projects: usize) -> String {
+    let name = family.name();
+    let mut text = format!("add table {name} {TABLE}\ndelete table {name} {TABLE}\ntable {name} {TABLE} {{\n");
+    for number in 0..projects {
+        declare(&mut text, "set", Set::Members(family, number), "ipv4_addr");
+    }
+    text
+}
+
+fn declare(text: &mut String, kind: &str, set: Set, types: &str) {
+    // Writing to a String cannot fail.
+    let _ = writeln!(text, "  {kind} {set} {{ type {types}; }}");
+}
 
 fn chain(text: &mut String, name: &str, hook: &str, rules: &[String]) {
     // Writing to a String cannot fail.
@@ -120,11 +210,6 @@ fn chain(text: &mut String, name: &str, hook: &str, rules: &[String]) {
         let _ = writeln!(text, "    {line}");
     }
     text.push_str("  }\n");
-}
-
-fn set<T: ToString>(elements: impl IntoIterator<Item = T>) -> String {
-    let elements: Vec<String> = elements.into_iter().map(|element| element.to_string()).collect();
-    format!("{{ {} }}", elements.join(", "))
 }
 
 fn prefix(address: Ipv4Addr, length: u8) -> String {
@@ -143,17 +228,7 @@ fn members(plan: &FirewallPlan) -> BTreeMap<&Name, BTreeSet<Ipv4Addr>> {
     members
 }
 
-/// From an instance's address to its project's chain.
-fn jumps(plan: &FirewallPlan, members: &BTreeMap<&Name, BTreeSet<Ipv4Addr>>, chain: &str) -> String {
-    let number = |project: &Name| members.keys().position(|other| *other == project).unwrap_or_default();
-    set(plan.instances.iter().map(|one| format!("{} : jump {chain}_{}", one.address, number(&one.project))))
-}
-
-fn forwards(
-    plan: &FirewallPlan,
-    members: &BTreeMap<&Name, BTreeSet<Ipv4Addr>>,
-    controller: Option<Ipv4Addr>,
-) -> Vec<String> {
+fn forwards(plan: &FirewallPlan, controller: Option<Ipv4Addr>, own: String) -> Vec<String> {
     let mut rules = Vec::new();
     if let Some(controller) = controller {
         // What the controller's host asked for itself is answered; what an instance begins is not.
@@ -161,31 +236,12 @@ fn forwards(
     }
     rules.push("ct state established,related accept".to_owned());
     rules.push("ct status dnat accept".to_owned());
-    if !plan.instances.is_empty() {
-        let peers = plan.network.routes.iter().map(|route| prefix(route.network, route.prefix_len));
-        let own = prefix(plan.network.gateway, plan.network.prefix_len);
-        let instances = set(peers.chain([own]));
-        let (from, to) = (jumps(plan, members, "from"), jumps(plan, members, "to"));
-        rules.push(format!("iifname \"{BRIDGE}\" ip daddr {instances} ip saddr vmap {from}"));
-        rules.push(format!("oifname \"{BRIDGE}\" ip saddr {instances} ip daddr vmap {to}"));
-    }
+    let peers = plan.network.routes.iter().map(|route| prefix(route.network, route.prefix_len));
+    let instances: Vec<String> = peers.chain([own]).collect();
+    let instances = instances.join(", ");
+    rules.push(format!("iifname \"{BRIDGE}\" ip daddr {{ {instances} }} ip saddr vmap @{}", Set::SentBy));
+    rules.push(format!("oifname \"{BRIDGE}\" ip saddr {{ {instances} }} ip daddr vmap @{}", Set::SentTo));
     rules
-}
-
-fn translations(instance: &FirewallInstance) -> impl Iterator<Item = String> {
-    let address = instance.address;
-    instance.publish.iter().map(move |publish| {
-        let Publish { host_ip, host, container, transport } = publish;
-        let to = match host_ip {
-            Some(ip) => format!("ip daddr {ip}"),
-            None => "fib daddr type local".to_owned(),
-        };
-        let protocol = match transport {
-            Transport::Tcp => "tcp",
-            Transport::Udp => "udp",
-        };
-        format!("{to} meta nfproto ipv4 {protocol} dport {host} dnat ip to {address}:{container}")
-    })
 }
 
 fn masquerades(plan: &FirewallPlan, own: &str) -> Vec<String> {
@@ -197,8 +253,43 @@ fn masquerades(plan: &FirewallPlan, own: &str) -> Vec<String> {
     rules
 }
 
-/// `"port" . ` and what follows from the instance's hardware and network address.
-fn pin_of(instance: &FirewallInstance, fields: &dyn Fn(&str, &str) -> String) -> String {
-    let mac = mac(instance.address).map(|byte| format!("{byte:02x}")).join(":");
-    format!("\"{}\" . {}", veth_name(instance.id), fields(&mac, &instance.address.to_string()))
+fn elements(plan: &FirewallPlan, members: &BTreeMap<&Name, BTreeSet<Ipv4Addr>>, projects: &[Name]) -> Vec<Element> {
+    let number = |project: &Name| projects.iter().position(|other| other == project).unwrap_or_default();
+    let mut all = Vec::new();
+    for (project, addresses) in members {
+        let number = number(project);
+        for (address, family) in addresses.iter().flat_map(|one| [(one, Family::Inet), (one, Family::Bridge)]) {
+            let key = vec![Field::Address(*address)];
+            all.push(Element { set: Set::Members(family, number), key, value: Value::None });
+        }
+    }
+    for instance in &plan.instances {
+        let number = number(&instance.project);
+        for (set, chain) in [(Set::SentBy, "from"), (Set::SentTo, "to"), (Set::ProjectOf, "project")] {
+            let key = vec![Field::Address(instance.address)];
+            all.push(Element { set, key, value: Value::Jump(format!("{chain}_{number}")) });
+        }
+        all.push(pin(instance));
+        all.extend(instance.publish.iter().map(|publish| translation(instance.address, publish)));
+    }
+    all.sort();
+    // The kernel refuses two meanings of one key, and everything beside them.
+    all.dedup_by(|one, before| one.set == before.set && one.key == before.key);
+    all
+}
+
+fn pin(instance: &FirewallInstance) -> Element {
+    let address = instance.address;
+    let key = vec![Field::Interface(veth_name(instance.id)), Field::Mac(mac(address)), Field::Address(address)];
+    Element { set: Set::Pins, key, value: Value::None }
+}
+
+fn translation(address: Ipv4Addr, publish: &Publish) -> Element {
+    let Publish { host_ip, host, container, transport } = *publish;
+    let port = [Field::Protocol(transport), Field::Port(host)];
+    let (set, key) = match host_ip {
+        Some(ip) => (Set::PortsOfAddress, std::iter::once(Field::Address(ip)).chain(port).collect()),
+        None => (Set::Ports, port.to_vec()),
+    };
+    Element { set, key, value: Value::Fields(vec![Field::Address(address), Field::Port(container)]) }
 }

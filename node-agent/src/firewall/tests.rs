@@ -8,8 +8,8 @@ use std::sync::Arc;
 use roost_allocation::{FirewallInstance, FirewallPlan};
 use roost_types::sync::{NameTable, PeerRoute};
 
-use super::Firewall;
-use super::rules::{bridge_rules, inet_rules};
+use super::rules::Rules;
+use super::{FAMILIES, Firewall};
 use crate::testing::{allocation, network};
 
 fn instance(n: u8, project: &str, publish: &[&str]) -> FirewallInstance {
@@ -36,13 +36,19 @@ fn plan() -> FirewallPlan {
     FirewallPlan { network, instances, names: Arc::new(names) }
 }
 
+fn text(plan: &FirewallPlan, controller: Option<Ipv4Addr>) -> String {
+    Rules::new(plan, controller, &[]).text(&FAMILIES)
+}
+
 #[test]
 fn rules_say_what_is_published_and_what_is_forbidden() {
-    let text = inet_rules(&plan(), Some(Ipv4Addr::new(10, 0, 0, 1)));
+    let text = text(&plan(), Some(Ipv4Addr::new(10, 0, 0, 1)));
     for rule in [
         "add table inet roost\ndelete table inet roost\ntable inet roost {",
-        "fib daddr type local meta nfproto ipv4 tcp dport 18080 dnat ip to 10.77.1.11:80",
-        "ip daddr 10.0.0.1 meta nfproto ipv4 udp dport 53 dnat ip to 10.77.1.11:53",
+        "fib daddr type local meta nfproto ipv4 dnat ip addr . port to meta l4proto . th dport map @ports\n",
+        "add element inet roost ports { tcp . 18080 : 10.77.1.11 . 80 }",
+        "dnat ip addr . port to ip daddr . meta l4proto . th dport map @ports_of_address",
+        "add element inet roost ports_of_address { 10.0.0.1 . udp . 53 : 10.77.1.11 . 53 }",
         "ip saddr 10.77.1.0/24 ip daddr 10.77.2.0/24 accept",
         "ip saddr 10.77.1.0/24 oifname != \"roost0\" masquerade",
         "iifname \"roost0\" ip daddr 10.0.0.1 ct direction original drop",
@@ -53,21 +59,20 @@ fn rules_say_what_is_published_and_what_is_forbidden() {
 
 #[test]
 fn projects_are_told_apart_on_the_bridge_and_through_the_node() {
-    let text = inet_rules(&plan(), None);
+    let text = text(&plan(), None);
     for rule in [
-        "chain from_1 {\n    ip daddr { 10.77.1.11, 10.77.1.13, 10.77.2.5 } return\n    drop\n  }",
-        "chain to_0 {\n    ip saddr { 10.77.1.12 } return\n    drop\n  }",
-        "iifname \"roost0\" ip daddr { 10.77.2.0/24, 10.77.1.0/24 } ip saddr vmap \
+        "chain from_1 {\n    ip daddr @members_1 return\n    drop\n  }",
+        "chain to_0 {\n    ip saddr @members_0 return\n    drop\n  }",
+        "add element inet roost members_1 { 10.77.1.11, 10.77.1.13, 10.77.2.5 }",
+        "iifname \"roost0\" ip daddr { 10.77.2.0/24, 10.77.1.0/24 } ip saddr vmap @sent_by",
+        "add element inet roost sent_by \
          { 10.77.1.11 : jump from_1, 10.77.1.12 : jump from_0, 10.77.1.13 : jump from_1 }",
-    ] {
-        assert!(text.contains(rule), "{rule} is not in\n{text}");
-    }
-    let text = bridge_rules(&plan());
-    for rule in [
         "\"rv02020202\" . 02:52:0a:4d:01:0c . 10.77.1.12",
-        "\"rv02020202\" . 02:52:0a:4d:01:0c . 02:52:0a:4d:01:0c . 10.77.1.12",
-        "arp saddr ip vmap { 10.77.1.11 : jump project_1, 10.77.1.12 : jump project_0, 10.77.1.13 : jump project_1 }",
-        "chain project_0 {\n    ip daddr { 10.77.1.12 } accept\n    arp daddr ip { 10.77.1.12 } accept\n    drop",
+        "arp saddr ip vmap @project_of",
+        "add element bridge roost project_of \
+         { 10.77.1.11 : jump project_1, 10.77.1.12 : jump project_0, 10.77.1.13 : jump project_1 }",
+        "chain project_0 {\n    ip daddr @members_0 accept\n    arp daddr ip @members_0 accept\n    drop",
+        "add element bridge roost members_0 { 10.77.1.12 }",
     ] {
         assert!(text.contains(rule), "{rule} is not in\n{text}");
     }
@@ -75,10 +80,28 @@ fn projects_are_told_apart_on_the_bridge_and_through_the_node() {
 
 #[test]
 fn a_published_port_is_translated_from_outside_and_from_the_node_itself() {
-    let text = inet_rules(&plan(), None);
-    assert_eq!(text.matches("dport 18080 dnat").count(), 2);
-    let none = inet_rules(&FirewallPlan { instances: vec![], ..plan() }, None);
-    assert!(!none.contains("dnat ip to") && !none.contains("vmap"));
+    assert_eq!(text(&plan(), None).matches("th dport map @ports\n").count(), 2);
+    assert!(!text(&FirewallPlan { instances: vec![], ..plan() }, None).contains("add element"));
+}
+
+#[test]
+fn an_instance_that_comes_or_goes_changes_no_rule() {
+    let all = Rules::new(&plan(), None, &[]);
+    let mut fewer = plan();
+    fewer.instances.remove(1);
+    let fewer = Rules::new(&fewer, None, &all.projects);
+    assert_eq!((&all.inet, &all.bridge), (&fewer.inet, &fewer.bridge), "its project keeps its chains");
+    assert!(fewer.elements.len() < all.elements.len());
+    let mut another = plan();
+    another.instances = vec![instance(4, "new", &[])];
+    assert_eq!(Rules::new(&another, None, &all.projects).projects, ["new".parse().unwrap()]);
+}
+
+#[test]
+fn of_two_instances_with_one_port_one_has_it() {
+    let mut both = plan();
+    both.instances.push(instance(4, "shop", &["18080:81"]));
+    assert_eq!(text(&both, None).matches("tcp . 18080").count(), 1);
 }
 
 /// Runs a test in a network namespace of its own, if it may; the machine's rules are not touched.
@@ -107,7 +130,7 @@ fn the_real_nft_takes_the_rules_and_what_is_changed_is_repaired() {
         let firewall = Firewall::new("10.0.0.1", 7700);
         firewall.apply(&plan()).await.unwrap();
         let fresh = nft("list ruleset");
-        assert!(fresh.contains("dport 18080 dnat ip to 10.77.1.11:80") && fresh.contains("table bridge roost"));
+        assert!(fresh.contains("tcp . 18080 : 10.77.1.11 . 80") && fresh.contains("table bridge roost"));
         assert_eq!(firewall.repair().await.unwrap(), [""; 0], "nothing to repair");
         for (change, found) in [
             ("flush ruleset", &["the table inet roost was gone", "the table bridge roost was gone"][..]),
@@ -122,6 +145,46 @@ fn the_real_nft_takes_the_rules_and_what_is_changed_is_repaired() {
         }
         nft("delete table ip somebodys");
         assert_eq!(nft("list ruleset"), fresh);
+    });
+}
+
+#[test]
+fn changed_elements_are_as_if_all_had_been_put() {
+    in_namespace(|| async {
+        let firewall = Firewall::new("10.0.0.1", 7700);
+        firewall.apply(&plan()).await.unwrap();
+        let tables = nft("-a list tables");
+        let mut changed = plan();
+        changed.instances[0].publish = vec!["18081:80".parse().unwrap(), "127.0.0.1:53:5353/udp".parse().unwrap()];
+        changed.instances[2] = instance(4, "shop", &["18082:80"]);
+        for plan in [&changed, &FirewallPlan { instances: vec![], ..plan() }, &changed] {
+            firewall.apply(plan).await.unwrap();
+            assert_eq!(nft("-a list tables"), tables, "the tables are the same ones");
+            let by_elements = nft("list ruleset");
+            assert_eq!(firewall.repair().await.unwrap(), [""; 0]);
+            assert_eq!(nft("list ruleset"), by_elements, "what only we changed is not put anew");
+            assert_eq!(nft("-a list tables"), tables);
+        }
+        let by_elements = nft("list ruleset");
+        Firewall::new("10.0.0.1", 7700).apply(&changed).await.unwrap();
+        assert_eq!(nft("list ruleset"), by_elements);
+    });
+}
+
+#[test]
+fn a_change_by_somebody_else_is_mended_by_the_next_change_of_ours() {
+    in_namespace(|| async {
+        let firewall = Firewall::new("10.0.0.1", 7700);
+        let mut fewer = plan();
+        fewer.instances.pop();
+        firewall.apply(&plan()).await.unwrap();
+        let fresh = nft("list ruleset");
+        for change in ["flush ruleset", "flush chain bridge roost pin", "flush set bridge roost pins"] {
+            firewall.apply(&fewer).await.unwrap();
+            nft(change);
+            firewall.apply(&plan()).await.unwrap();
+            assert_eq!(nft("list ruleset"), fresh, "{change}");
+        }
     });
 }
 
