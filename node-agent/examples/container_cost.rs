@@ -11,6 +11,7 @@
 mod rig;
 
 use std::fs;
+use std::path::Path;
 use std::process::ExitCode;
 use std::time::Instant;
 
@@ -100,11 +101,8 @@ fn on_cpu_us(pid: u32) -> u64 {
 /// Processor time of every container there was, in microseconds.
 fn containers_us(rig: &rig::Rig) -> u64 {
     let parent = rig.config.cgroup_parent.join("instances");
-    let v1 = fs::read_to_string(std::path::Path::new("/sys/fs/cgroup/cpuacct").join(&parent).join("cpuacct.usage"));
-    if let Ok(text) = v1 {
-        return text.trim().parse::<u64>().expect("a number") / 1000;
-    }
-    let v2 = fs::read_to_string(std::path::Path::new("/sys/fs/cgroup").join(&parent).join("cpu.stat"));
-    let text = v2.unwrap_or_default();
+    let unified =
+        ["/sys/fs/cgroup/unified", "/sys/fs/cgroup"].map(|root| Path::new(root).join(&parent).join("cpu.stat"));
+    let text = unified.iter().find_map(|file| fs::read_to_string(file).ok()).unwrap_or_default();
     text.lines().find_map(|line| line.strip_prefix("usage_usec ")?.parse().ok()).unwrap_or(0)
 }

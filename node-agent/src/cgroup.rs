@@ -60,13 +60,16 @@ impl Cgroup {
         Some(used.saturating_sub(field(&stat, key).unwrap_or(0)))
     }
 
-    /// Processor time used since it exists, in microseconds.
+    /// Processor time used since it exists, in microseconds. A unified hierarchy beside those of version 1 counts it for
+    /// containers, which have no group of `cpuacct` then.
     #[must_use]
     pub fn cpu_usec(&self) -> Option<u64> {
-        let text = self.read("cpuacct", "cpuacct.usage", "cpu.stat")?;
-        match self.mode {
-            CgroupMode::V1 => text.trim().parse::<u64>().ok().map(|ns| ns / 1000),
-            CgroupMode::V2 => field(&text, "usage_usec"),
+        match self.read("unified", "cpu.stat", "cpu.stat") {
+            Some(text) => field(&text, "usage_usec"),
+            None => {
+                let text = self.read("cpuacct", "cpuacct.usage", "cpu.stat")?;
+                text.trim().parse::<u64>().ok().map(|ns| ns / 1000)
+            }
         }
     }
 }
@@ -101,6 +104,8 @@ mod tests {
         write("n2/cpu.stat", "usage_usec 42\nuser_usec 1\n");
         let v1 = Cgroup::at(scratch.path(), CgroupMode::V1, "n1");
         assert_eq!((v1.memory_limit(), v1.memory_used(), v1.cpu_usec()), (Some(1 << 30), Some(2000), Some(5000)));
+        write("unified/n1/cpu.stat", "usage_usec 6000\n");
+        assert_eq!(v1.cpu_usec(), Some(6000), "what counts containers too comes first");
         let v2 = Cgroup::at(scratch.path(), CgroupMode::V2, "n2");
         assert_eq!((v2.memory_limit(), v2.memory_used(), v2.cpu_usec()), (None, Some(2500), Some(42)));
     }

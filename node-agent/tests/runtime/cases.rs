@@ -76,6 +76,13 @@ async fn a_container_starts_runs_execs_logs_stops_and_is_deleted(rig: &Rig) {
     assert!(stats.pids == 2 && stats.memory.usage_bytes > 0, "init and sleep: {stats:?}");
     rig.runtime.stop(spec.id, Duration::from_secs(5)).await.expect("stop");
     assert!(!Path::new(&format!("/proc/{pid}")).exists());
+    // The kernel takes it down with the network namespace, by itself.
+    for _ in 0..400 {
+        if !rig.has_veth(spec.id) {
+            break;
+        }
+        tokio::time::sleep(Duration::from_millis(25)).await;
+    }
     assert!(!rig.has_veth(spec.id));
     rig.runtime.delete(spec.id).await.expect("delete");
     assert!(rig.runtime.list().await.expect("list").is_empty());

@@ -153,14 +153,15 @@ impl Hierarchies {
         }
     }
 
-    /// Processor time used by a cgroup and those below it, in microseconds.
+    /// Processor time used by a cgroup and those below it, in microseconds. Containers are counted by a version 2
+    /// hierarchy where there is one.
     pub fn cpu_usec(&self, path: &str) -> Option<u64> {
-        if let Some(root) = self.v1_of("cpuacct") {
-            let text = fs::read_to_string(root.join(path).join("cpuacct.usage")).ok()?;
-            return text.trim().parse::<u64>().ok().map(|ns| ns / 1000);
+        let unified = self.v2.as_ref().and_then(|root| fs::read_to_string(root.join(path).join("cpu.stat")).ok());
+        if let Some(text) = unified {
+            return text.lines().find_map(|line| line.strip_prefix("usage_usec ")?.parse().ok());
         }
-        let text = fs::read_to_string(self.v2.as_ref()?.join(path).join("cpu.stat")).ok()?;
-        text.lines().find_map(|line| line.strip_prefix("usage_usec ")?.parse().ok())
+        let text = fs::read_to_string(self.v1_of("cpuacct")?.join(path).join("cpuacct.usage")).ok()?;
+        text.trim().parse::<u64>().ok().map(|ns| ns / 1000)
     }
 }
 

@@ -132,8 +132,8 @@ pub(super) fn route(network: Ipv4Addr, prefix_len: u8, protocol: RouteProtocol) 
     message
 }
 
-/// The node has no IPv6 address on the instances' network and asks for none: nothing of it is carried there. A kernel
-/// without IPv6 has nothing to be told.
+/// Nobody has an IPv6 address on the instances' network or asks for one: nothing of it is carried there. A kernel without
+/// IPv6 has nothing to be told.
 pub(super) fn without_ipv6(interface: &str) {
     let _ = std::fs::write(format!("/proc/sys/net/ipv6/conf/{interface}/disable_ipv6"), "1");
 }

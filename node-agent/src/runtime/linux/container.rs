@@ -147,14 +147,7 @@ impl Container {
         };
         // Before it runs: should the keeper die now, its successor knows the process.
         saved.write(&directory).step(|| format!("write the state of {id}"))?;
-        userns::map(pid, plan.uid_base)?;
-        tools.netlink.plug_in(plan, pid)?;
-        let userns = userns::open(pid)?;
-        let layers = overlay::map_layers(image, &directory, userns.as_fd())?;
-        let dev = dev::make(plan.uid_base)?;
-        wire::send(&ours, &Go {}, &[layers.lower.as_fd(), layers.writable.as_fd(), dev.as_fd()])
-            .step(|| "send its layers to the container")?;
-        drop((layers, dev));
+        equip(pid, image, plan, &directory, &ours, tools).map_err(|failure| reported(&ours).unwrap_or(failure))?;
         let console = wait_for_exec(&ours)?.map(Console::new);
         if let Some(console) = &console
             && let Err(failure) = tools.holder.hold(id, console.master())
@@ -417,6 +410,34 @@ fn stop_signal(plan: &Plan, image: &OwnedFd) -> i32 {
             let target = target.ok().and_then(|target| target.into_string().ok());
             plan::shutdown_signal(target.as_deref().unwrap_or(command))
         }
+    }
+}
+
+/// Does for a new process what only the board's root may, and sends it what it made.
+fn equip(
+    pid: i32,
+    image: OwnedFd,
+    plan: &Plan,
+    directory: &Path,
+    channel: &OwnedFd,
+    tools: &mut Tools,
+) -> Result<(), Failure> {
+    userns::map(pid, plan.uid_base)?;
+    tools.netlink.plug_in(plan, pid)?;
+    let userns = userns::open(pid)?;
+    let layers = overlay::map_layers(image, directory, userns.as_fd())?;
+    let dev = dev::make(plan.uid_base)?;
+    wire::send(channel, &Go {}, &[layers.lower.as_fd(), layers.writable.as_fd(), dev.as_fd()])
+        .step(|| "send its layers to the container")
+}
+
+/// What a new process has reported so far: when it has ended, nothing that is done for it succeeds.
+fn reported(channel: &OwnedFd) -> Option<Failure> {
+    let mut fds = [PollFd::new(channel, PollFlags::IN)];
+    let ready = poll(&mut fds, Some(&Timespec { tv_sec: 0, tv_nsec: 0 })).is_ok_and(|ready| ready > 0);
+    match ready.then(|| wire::receive::<Report>(channel, &mut [0; wire::MAX_REPORT])) {
+        Some(Ok(Some((Report::Failed(failure), _)))) => Some(failure),
+        _ => None,
     }
 }
 

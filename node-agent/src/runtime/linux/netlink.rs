@@ -119,7 +119,8 @@ impl Netlink {
         if let Cable::Bridge { address, prefix_len, .. } = plan.cable {
             self.add_address(eth0, address, prefix_len)
                 .step(|| format!("give eth0 the address {address}/{prefix_len}"))?;
-            refuse_router_advertisements("eth0");
+            // Before it is up, so that the kernel does not look for neighbours and routers that are not carried there.
+            without_ipv6("eth0");
         }
         self.set_up(eth0).step(|| "set eth0 up")?;
         match plan.cable {
@@ -252,11 +253,4 @@ fn inside(mac: [u8; 6], pid: i32) -> LinkMessage {
 fn message_length(bytes: &[u8]) -> Option<usize> {
     let length = usize::try_from(u32::from_ne_bytes(bytes.get(..4)?.try_into().ok()?)).ok()?;
     (16..=bytes.len()).contains(&length).then_some(length)
-}
-
-/// Nobody on the instances' network is a router. A kernel without IPv6 has nothing to be told.
-fn refuse_router_advertisements(interface: &str) {
-    for name in ["accept_ra", "autoconf"] {
-        let _ = std::fs::write(format!("/proc/sys/net/ipv6/conf/{interface}/{name}"), "0");
-    }
 }

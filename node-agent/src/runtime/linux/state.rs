@@ -1,7 +1,7 @@
 //! What the keeper writes down of each container, so that its successor (or the board's next start) knows it.
 
 use std::fs;
-use std::io::{self, Write};
+use std::io::{self, Read, Write};
 use std::os::unix::fs::{DirBuilderExt, OpenOptionsExt};
 use std::path::{Path, PathBuf};
 
@@ -12,6 +12,8 @@ use crate::runtime::ContainerState;
 
 /// Name of the file in the instance's directory.
 const FILE: &str = "container.json";
+/// What a disk writes as a whole, in bytes.
+const SECTOR: usize = 512;
 
 /// The paths of a node's containers.
 #[derive(Clone, Debug)]
@@ -85,12 +87,14 @@ pub struct Saved {
 
 impl Saved {
     /// Writes it so that a reader sees the old or the new one, whole. The very first is written in place: a piece of it
-    /// is as good as none.
+    /// is as good as none. So is one of a single sector, which the kernel and the disk write as a whole; to put another
+    /// file in its place would have the file system write it to the disk at once.
     ///
     /// # Errors
     /// What writing says.
     pub fn write(&self, directory: &Path) -> io::Result<()> {
-        let bytes = serde_json::to_vec(self)?;
+        let mut bytes = serde_json::to_vec(self)?;
+        bytes.resize(bytes.len().max(SECTOR), b' ');
         let file = directory.join(FILE);
         let mut options = fs::OpenOptions::new();
         options.write(true).mode(0o600);
@@ -98,6 +102,12 @@ impl Saved {
             Ok(mut first) => return first.write_all(&bytes),
             Err(error) if error.kind() == io::ErrorKind::AlreadyExists => {}
             Err(error) => return Err(error),
+        }
+        if bytes.len() == SECTOR {
+            let mut same = options.open(&file)?;
+            if same.metadata()?.len() == SECTOR as u64 {
+                return same.write_all(&bytes);
+            }
         }
         let new = directory.join(".container.json.new");
         options.create(true).truncate(true).open(&new)?.write_all(&bytes)?;
@@ -140,13 +150,20 @@ pub fn private_directory(path: &Path) -> io::Result<()> {
 /// Field 22 of `/proc/<pid>/stat`; none when there is no such process or it is a zombie.
 #[must_use]
 pub fn start_ticks(pid: u32) -> Option<u64> {
-    ticks_of(&fs::read_to_string(format!("/proc/{pid}/stat")).ok()?)
+    ticks_of(&stat(pid)?)
 }
 
 /// The wait status of a process that has ended and was not reaped: field 52 of `/proc/<pid>/stat`.
 #[must_use]
 pub fn zombie_status(pid: u32) -> Option<i32> {
-    status_of(&fs::read_to_string(format!("/proc/{pid}/stat")).ok()?)
+    status_of(&stat(pid)?)
+}
+
+/// `/proc/<pid>/stat`, by one read: it is a line of some 300 bytes.
+fn stat(pid: u32) -> Option<String> {
+    let mut buffer = [0; 1024];
+    let got = fs::File::open(format!("/proc/{pid}/stat")).ok()?.read(&mut buffer).ok()?;
+    Some(String::from_utf8_lossy(&buffer[..got]).into_owned())
 }
 
 fn ticks_of(stat: &str) -> Option<u64> {
@@ -172,7 +189,33 @@ fn is_ended(state: &str) -> bool {
 
 #[cfg(test)]
 mod tests {
-    use super::{status_of, ticks_of};
+    use super::*;
+    use crate::testing::{Scratch, allocation};
+
+    #[test]
+    fn a_short_state_is_written_in_place_and_a_longer_one_beside_it() {
+        let scratch = Scratch::new("state");
+        let file = scratch.path().join(FILE);
+        let inode = || std::os::unix::fs::MetadataExt::ino(&fs::metadata(&file).unwrap());
+        let read = || serde_json::from_slice::<Saved>(&fs::read(&file).unwrap()).unwrap();
+        let text = serde_json::json!({
+            "id": allocation(1), "phase": ContainerState::Exited { exit: None }, "start_ticks": 7, "system": false,
+            "stop_signal": 15, "environment": [],
+        });
+        let mut saved: Saved = serde_json::from_value(text).unwrap();
+        saved.write(scratch.path()).unwrap();
+        let first = inode();
+        saved.start_ticks = 8;
+        saved.write(scratch.path()).unwrap();
+        assert_eq!((read().start_ticks, inode()), (8, first));
+        saved.environment = vec!["x".repeat(SECTOR)];
+        saved.write(scratch.path()).unwrap();
+        assert_eq!(read().environment, saved.environment);
+        assert_ne!(inode(), first);
+        saved.environment.clear();
+        saved.write(scratch.path()).unwrap();
+        assert_eq!(read().environment, [""; 0], "a shorter one in the place of a longer one");
+    }
 
     #[test]
     fn a_programs_name_cannot_forge_the_start_time() {

@@ -175,7 +175,11 @@ impl Cgroups {
     /// Anything but a group that is busy or gone.
     pub fn remove(&self, id: &str) -> Result<bool, Failure> {
         let mut gone = true;
-        for group in self.groups(id) {
+        let earlier: Vec<PathBuf> = match self {
+            Self::V1(found) => found.earlier_groups(id).collect(),
+            Self::V2(_) => Vec::new(),
+        };
+        for group in self.groups(id).into_iter().chain(earlier) {
             gone &= remove_tree(&group).step(|| format!("remove {}", group.display()))?;
         }
         Ok(gone)

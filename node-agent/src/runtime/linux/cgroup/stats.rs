@@ -62,8 +62,11 @@ impl Cgroups {
     fn files(&self, id: &str) -> Files {
         match self {
             Self::V1(found) => Files {
-                cpu_usec: (found.file("cpuacct", id, "cpuacct.usage"), None),
-                cpu_unit: 1000,
+                cpu_usec: match found.unified_group(id) {
+                    Some(group) => (group.join("cpu.stat"), Some("usage_usec")),
+                    None => (found.file("cpuacct", id, "cpuacct.usage"), None),
+                },
+                cpu_unit: if found.unified_group(id).is_some() { 1 } else { 1000 },
                 cpu_stat: found.file("cpu", id, "cpu.stat"),
                 throttled: ("throttled_time", 1000),
                 memory_usage: found.file("memory", id, "memory.usage_in_bytes"),

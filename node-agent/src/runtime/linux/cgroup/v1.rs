@@ -2,7 +2,7 @@
 
 use std::collections::BTreeMap;
 use std::fs;
-use std::io;
+use std::io::{self, Read};
 use std::path::{Path, PathBuf};
 
 use roost_allocation::Counters;
@@ -20,10 +20,16 @@ const NEEDED: [&str; 4] = ["memory", "pids", "cpu", "devices"];
 const USED: [&str; 2] = ["cpuacct", "freezer"];
 
 /// Where each controller is mounted, and the parent below it.
+///
+/// Each group of a container costs its share of a start and of an end, so there is none that is not needed: processor
+/// time is counted by the unified hierarchy where there is one, and the list of devices is the same for all containers,
+/// which join the group above theirs.
 #[derive(Clone, Debug)]
 pub struct Hierarchies {
     controllers: BTreeMap<String, PathBuf>,
     unified: Option<PathBuf>,
+    /// Where containers have no group of their own, but those of an earlier agent have.
+    shared: Vec<PathBuf>,
     parent: PathBuf,
 }
 
@@ -31,7 +37,8 @@ impl Hierarchies {
     /// Reads them from the text of `/proc/self/mountinfo`.
     #[must_use]
     pub fn from_mounts(mounts: &str, parent: &Path) -> Self {
-        let mut found = Self { controllers: BTreeMap::new(), unified: None, parent: parent.to_owned() };
+        let (controllers, shared) = (BTreeMap::new(), Vec::new());
+        let mut found = Self { controllers, unified: None, shared, parent: parent.to_owned() };
         for line in mounts.lines() {
             let Some((left, right)) = line.split_once(" - ") else { continue };
             let Some(point) = left.split(' ').nth(4).map(PathBuf::from) else { continue };
@@ -53,7 +60,11 @@ impl Hierarchies {
         if found.unified.is_some() {
             // What the unified hierarchy can do by itself needs no group in another.
             found.controllers.remove("freezer");
+            found.shared.extend(found.controllers.remove("cpuacct"));
         }
+        found.shared.extend(found.controllers.get("devices").cloned());
+        let own: Vec<PathBuf> = found.own_points().cloned().collect();
+        found.shared.retain(|point| !own.contains(point));
         found
     }
 
@@ -84,10 +95,21 @@ impl Hierarchies {
     /// Every group of a container, without duplicates where controllers share a hierarchy.
     #[must_use]
     pub fn groups(&self, id: &str) -> Vec<PathBuf> {
-        let mut points: Vec<&PathBuf> = self.controllers.values().chain(&self.unified).collect();
+        let mut points: Vec<&PathBuf> = self.own_points().collect();
         points.sort();
         points.dedup();
         points.into_iter().map(|point| self.below(point, id)).collect()
+    }
+
+    /// Groups that a container has when an earlier agent made it.
+    pub(super) fn earlier_groups(&self, id: &str) -> impl Iterator<Item = PathBuf> {
+        self.shared.iter().map(move |point| self.below(point, id))
+    }
+
+    /// Hierarchies in which each container has a group of its own.
+    fn own_points(&self) -> impl Iterator<Item = &PathBuf> {
+        let of_controllers = self.controllers.iter().filter(|(name, _)| *name != "devices").map(|(_, point)| point);
+        of_controllers.chain(&self.unified)
     }
 
     fn below(&self, point: &Path, id: &str) -> PathBuf {
@@ -109,13 +131,16 @@ impl Hierarchies {
                 return Err(Failure::Unsupported(missing(controller)));
             }
         }
-        let inherited = self.limit_devices_of_all()?;
+        let devices_limited = self.limit_devices_of_all()?;
         for group in self.groups(id) {
             make_group(&group).step(|| format!("make {}", group.display()))?;
         }
-        let own = self.file("devices", id, "");
-        if !inherited && !restrict_devices(&own)? {
-            return Err(Failure::Unsupported(format!("{} takes no device list", own.display())));
+        if !devices_limited {
+            let own = self.file("devices", id, "");
+            make_group(&own).step(|| format!("make {}", own.display()))?;
+            if !restrict_devices(&own)? {
+                return Err(Failure::Unsupported(format!("{} takes no device list", own.display())));
+            }
         }
         self.limit(id, limits)?;
         if let (Some(owner), Some(point)) = (owner, &self.unified) {
@@ -168,8 +193,8 @@ impl Hierarchies {
         Ok(())
     }
 
-    /// The list of devices stands on the group above all containers, which each inherits when it is made. `false` when
-    /// it cannot be put there, because containers of an agent that did not do so are running.
+    /// The list of devices stands on the group above all containers, which they join. `false` when it cannot be put
+    /// there, because containers of an agent that did not do so are running.
     fn limit_devices_of_all(&self) -> Result<bool, Failure> {
         let above = self.file("devices", "", "");
         make_group(&above).step(|| format!("make {}", above.display()))?;
@@ -187,6 +212,11 @@ impl Hierarchies {
         for group in self.groups(id).into_iter().filter(|group| Some(group) != unified.as_ref()) {
             join.push(open_to_join(group.join("tasks"))?);
         }
+        let own = self.file("devices", id, "tasks");
+        join.push(match open_to_join(own) {
+            Err(Failure::Step { errno: libc::ENOENT, .. }) => open_to_join(self.file("devices", "", "tasks"))?,
+            found => found?,
+        });
         let open = |group: PathBuf| fs::File::open(&group).step(|| format!("open {}", group.display()));
         let deeper = self.unified.as_ref().zip(deeper).map(|(point, path)| point.join(path));
         let born_in = deeper.or(unified).map(open).transpose()?.map(Into::into);
@@ -197,7 +227,10 @@ impl Hierarchies {
     #[must_use]
     pub fn usage(&self, id: &str) -> Usage {
         Usage {
-            cpu_usec: read_number(&self.file("cpuacct", id, "cpuacct.usage")) / 1000,
+            cpu_usec: match self.unified_group(id) {
+                Some(group) => read_field(&group.join("cpu.stat"), "usage_usec"),
+                None => read_number(&self.file("cpuacct", id, "cpuacct.usage")) / 1000,
+            },
             memory_bytes: read_number(&self.file("memory", id, "memory.usage_in_bytes")),
             pids: u32::try_from(read_number(&self.file("pids", id, "pids.current"))).unwrap_or(u32::MAX),
         }
@@ -229,8 +262,9 @@ fn make_group(group: &Path) -> io::Result<()> {
 /// Whether a group allows listed devices only.
 fn lists_devices(group: &Path) -> Result<bool, Failure> {
     let list = group.join("devices.list");
-    let text = fs::read_to_string(&list).step(|| format!("read {}", list.display()))?;
-    Ok(!text.starts_with('a'))
+    let mut first = [0];
+    let got = fs::File::open(&list).and_then(|mut file| file.read(&mut first));
+    got.step(|| format!("read {}", list.display())).map(|got| first[..got] != *b"a")
 }
 
 /// Lets a group use the listed devices only; `false` when groups below it keep it from being changed.
@@ -262,7 +296,7 @@ mod tests {
     #[test]
     fn controllers_that_share_a_hierarchy_share_a_group() {
         let found = Hierarchies::from_mounts(HYBRID, Path::new("roost"));
-        assert!(found.has("cpu") && found.has("cpuacct") && found.has("memory") && !found.has("pids"));
+        assert!(found.has("cpu") && found.has("memory") && !found.has("pids"));
         let groups = found.groups("x");
         assert_eq!(
             groups,
@@ -272,6 +306,25 @@ mod tests {
                 PathBuf::from("/sys/fs/cgroup/unified/roost/instances/x"),
             ]
         );
+    }
+
+    #[test]
+    fn what_is_shared_or_counted_by_the_unified_hierarchy_has_no_group_of_its_own() {
+        let apart = "\
+31 30 0:27 / /sys/fs/cgroup/cpu rw,relatime - cgroup cgroup rw,cpu
+32 30 0:28 / /sys/fs/cgroup/cpuacct rw,relatime - cgroup cgroup rw,cpuacct
+33 30 0:29 / /sys/fs/cgroup/devices rw,relatime - cgroup cgroup rw,devices
+";
+        let unified = "34 30 0:30 / /sys/fs/cgroup/unified rw,relatime - cgroup2 cgroup2 rw\n";
+        let below = |point: &str| PathBuf::from(format!("/sys/fs/cgroup/{point}/roost/instances/x"));
+        let found = Hierarchies::from_mounts(&format!("{apart}{unified}"), Path::new("roost"));
+        assert_eq!(found.groups("x"), ["cpu", "unified"].map(below));
+        assert_eq!(found.earlier_groups("x").collect::<Vec<_>>(), ["cpuacct", "devices"].map(below));
+        assert_eq!(found.file("devices", "", "tasks"), Path::new("/sys/fs/cgroup/devices/roost/instances/tasks"));
+        let old = Hierarchies::from_mounts(apart, Path::new("roost"));
+        assert_eq!(old.groups("x"), ["cpu", "cpuacct"].map(below));
+        let hybrid = Hierarchies::from_mounts(HYBRID, Path::new("roost"));
+        assert_eq!(hybrid.earlier_groups("x").count(), 0, "a hierarchy that is used is no earlier one");
     }
 
     #[test]
