@@ -171,6 +171,29 @@ test("a board without power shows as down, and its alert can be acknowledged", a
   await expect.poll(state).toBe("resolved");
 });
 
+// This rack acts by itself: the proposal, and what becomes of it, are put in the API's mouth.
+test("an action that waits for a person is approved from its alert", async ({ page }) => {
+  const id = "01a20db3-184d-73d8-8759-444305f7a706";
+  const proposal = {
+    id: "01a20db3-3807-72bc-9a66-e3faf68a6e8e", key: `action/${id}`, severity: "warning", state: "firing",
+    subject: "/v1/instances/web", message: "proposed: move web away from n01: n01 is hot", fired_at: new Date().toISOString(),
+    resolved_at: null,
+  };
+  const approved = [];
+  await page.route(/\/v1\/alerts\?/, (route) =>
+    route.fulfill({ json: { items: approved.length === 0 ? [proposal] : [], next_cursor: null } }));
+  await page.route(/\/v1\/actions\//, (route) => {
+    approved.push(`${route.request().method()} ${new URL(route.request().url()).pathname}`);
+    return route.fulfill({ status: 204 });
+  });
+  await signIn(page);
+  const row = page.locator(`[data-alert="action/${id}"]`);
+  await expect(row).toContainText("move web away from n01");
+  await row.getByRole("button", { name: "Approve" }).click();
+  await expect(row, "what is approved waits no more").toHaveCount(0);
+  expect(approved).toEqual([`POST /v1/actions/${id}/approve`]);
+});
+
 for (const colorScheme of ["dark", "light"]) {
   test.describe(`on a phone, ${colorScheme}`, () => {
     test.use({ viewport: { width: 390, height: 844 }, colorScheme });

@@ -1,5 +1,6 @@
 //! The controller over real HTTP: the real binary, its public surface, nothing else.
 
+mod actions;
 mod agents;
 mod bad_input;
 mod contract;

@@ -45,6 +45,11 @@ impl Controller {
         Self::start_with(&hubs, "[hub0:1]", "[hub0:2]")
     }
 
+    /// Starts one with three nodes and no hub, in which a person decides on actions against heat.
+    pub fn start_recommending() -> Self {
+        Self::start_with("hubs: []\nmode: recommend", "[]", "[]")
+    }
+
     /// Starts one with three nodes and no hub.
     pub fn start() -> Self {
         Self::start_with("hubs: []", "[]", "[]")
