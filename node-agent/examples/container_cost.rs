@@ -29,9 +29,9 @@ fn main() -> ExitCode {
     }
     nix::sched::unshare(nix::sched::CloneFlags::CLONE_NEWNET).expect("a network namespace needs root");
     match arguments.first().and_then(|first| first.to_str()) {
-        None => rig::run(|rig| Box::pin(starts(rig))),
-        Some("exec") => rig::run(|rig| Box::pin(execs(rig))),
-        Some("many") => rig::run(|rig| Box::pin(many(rig))),
+        None => rig::run(|rig| Box::pin(starts(rig)), &[]),
+        Some("exec") => rig::run(|rig| Box::pin(execs(rig)), &[]),
+        Some("many") => rig::run(|rig| Box::pin(many(rig)), &[]),
         Some(other) => panic!("nothing is measured by the name of {other}"),
     }
     rig::remove_image();

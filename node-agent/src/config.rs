@@ -1,11 +1,13 @@
 //! What the agent is told at its start, checked.
 
+use std::collections::BTreeSet;
 use std::net::Ipv4Addr;
 use std::path::{Path, PathBuf};
 
 use clap::Args;
 
 use crate::controller::{BadUrl, Controller};
+use crate::runtime::linux::Facility;
 
 /// `roost-agent run`.
 #[derive(Args, Clone, Debug)]
@@ -40,6 +42,9 @@ pub struct RunArgs {
     /// Interface of the LAN that instances with `network: lan` are put on
     #[arg(long, env = "ROOST_AGENT_LAN_INTERFACE", value_name = "NAME")]
     pub lan_interface: Option<String>,
+    /// Do without this, as on an older kernel: idmapped_mounts, idmapped_squashfs, user_overlay, mount_setattr
+    #[arg(long, env = "ROOST_AGENT_WITHOUT", value_name = "FACILITY", value_delimiter = ',')]
+    pub without: Vec<Facility>,
     /// End when the process that started this one ends
     #[arg(long)]
     pub die_with_parent: bool,
@@ -66,6 +71,8 @@ pub struct Config {
     pub address: Option<Ipv4Addr>,
     /// Interface of the LAN for instances that want to be on it.
     pub lan_interface: Option<String>,
+    /// What the kernel has and is not to be used.
+    pub without: BTreeSet<Facility>,
 }
 
 /// Why the settings cannot be used.
@@ -116,6 +123,7 @@ impl Config {
             cpu_millis: args.cpu_millis,
             address: args.address,
             lan_interface: args.lan_interface.clone().map(lan_interface).transpose()?,
+            without: args.without.iter().copied().collect(),
         })
     }
 }

@@ -3,16 +3,19 @@
 //! Every file is opened and made by descriptor, below the layer's directory and through no symbolic link. Numeric
 //! owners, modes, times, hard links, overlay whiteouts (character devices 0/0) and opaque directories survive. Sockets,
 //! device nodes and file capabilities do not: they stay behind when a layer goes to another node, and are kept in a
-//! snapshot.
+//! snapshot. An archive and a snapshot have the owners that the container sees, whichever form the layer has
+//! ([`crate::owners`]).
 
 mod copy;
+mod give;
 pub mod snapshots;
 
 use std::io::{self, Read, Write};
 use std::os::fd::OwnedFd;
 use std::path::Path;
 
-pub use copy::copy;
+pub use copy::{Shell, copy, flush, shell};
+pub use give::give;
 use roost_types::MemoryBytes;
 use rustix::fs::{CWD, Mode, OFlags};
 

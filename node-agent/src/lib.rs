@@ -9,6 +9,7 @@
 //! | the conversation with the controller | [`sync`], [`outbox`] |
 //! | doing planned work | [`executor`] |
 //! | images, layers, snapshots | [`images`], [`layers`] |
+//! | whose a layer's files are | `owners` |
 //! | files inside a root, trees as archives | [`files`], [`trees`] |
 //! | user data | `first_boot` |
 //! | published ports, isolation | [`firewall`] |
@@ -37,6 +38,7 @@ pub mod network;
 mod node;
 
 pub mod outbox;
+mod owners;
 mod random;
 pub mod repair;
 mod resolv_conf;

@@ -36,12 +36,13 @@ pub(crate) async fn run(config: Config, prefix: &[&str]) -> Result<(), NodeError
         cgroup_parent: PathBuf::from(config.cgroup_parent.as_deref().unwrap_or(CGROUP_PARENT)),
         keeper_command: program.map(OsString::from).collect(),
         lan_interface: config.lan_interface.clone(),
+        without: config.without.clone(),
     })
     .await?;
     let runtime = Arc::new(runtime);
     let layers = runtime.clone();
     let layer_dir = Arc::new(move |id: AllocationId| layers.instance_dir(id).join("upper"));
-    let mut features = linux::probe(&config.state);
+    let mut features = linux::probe(&config.state, &config.without);
     features.push(linux::lan_feature(config.lan_interface.as_deref()));
     features.extend(firewall::features().await);
     agent::run(config, Parts { runtime, features, layer_dir }).await?;

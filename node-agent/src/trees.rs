@@ -13,12 +13,17 @@ pub use pieces::Pieces;
 pub use unpack::unpack;
 
 use std::io;
+use std::os::fd::BorrowedFd;
+
+use rustix::fs::XattrFlags;
+use rustix::io::Errno;
 
 /// The most entries of a tree.
 pub const MAX_ENTRIES: u64 = 1_000_000;
 /// The deepest path of a tree.
 pub const MAX_DEPTH: usize = 256;
-/// Extended attributes that travel with a layer: opaque directories, as either way of mounting an overlay marks them.
+/// Extended attributes that travel with a layer: opaque directories, as either way of mounting an overlay marks them. A
+/// node knows the mark of its own way only, so a directory that arrives with one gets both.
 const OPAQUE: [&str; 2] = ["trusted.overlay.opaque", "user.overlay.opaque"];
 /// Prefix of extended attributes in a pax header.
 const PAX_XATTR: &str = "SCHILY.xattr.";
@@ -127,6 +132,21 @@ pub enum TreeError {
     /// Bigger than it may be.
     #[error("there is more than {0}")]
     TooBig(String),
+}
+
+/// Whether an overlay has marked a directory opaque.
+pub(crate) fn is_opaque(dir: BorrowedFd<'_>) -> bool {
+    OPAQUE.iter().any(|name| rustix::fs::fgetxattr(dir, *name, &mut [0_u8; 8]).is_ok())
+}
+
+/// Marks a directory opaque for either way of mounting an overlay. Some file systems, and some callers, can have one of
+/// the marks only.
+pub(crate) fn mark_opaque(dir: BorrowedFd<'_>) -> rustix::io::Result<()> {
+    let marks = OPAQUE.map(|name| rustix::fs::fsetxattr(dir, name, b"y", XattrFlags::empty()));
+    match marks {
+        [Ok(()), Ok(()) | Err(Errno::NOTSUP | Errno::PERM)] | [Err(Errno::NOTSUP | Errno::PERM), Ok(())] => Ok(()),
+        [Err(error), _] | [_, Err(error)] => Err(error),
+    }
 }
 
 fn at<E: Into<io::Error>>(step: &'static str, path: &[u8]) -> impl FnOnce(E) -> TreeError {

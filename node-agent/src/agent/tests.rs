@@ -2,7 +2,7 @@
 //!
 //! Each test lives in a network namespace of its own and so needs root.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::convert::Infallible;
 use std::future::Future;
 use std::os::fd::OwnedFd;
@@ -232,6 +232,7 @@ fn agent(controller: &Controller, runtime: &Arc<Memory>, state: &Path) -> tokio:
         cpu_millis: Some(1_000),
         address: None,
         lan_interface: None,
+        without: BTreeSet::new(),
     };
     let layers = state.join("layers");
     let layer_dir = Arc::new(move |id: AllocationId| layers.join(id.to_string()));

@@ -1,8 +1,11 @@
-//! A directory as a second one on the same file system, made by descriptor.
+//! A directory as a second one, made by descriptor: a copy on the same file system, or the shell of an image.
 //!
 //! Everything that an overlay's upper directory may hold comes along: owners, modes, times, hard links, holes, every
 //! extended attribute (opaque marks, file capabilities), whiteouts, FIFOs, sockets. Contents are shared by reflink where
 //! the file system can, else copied. The source must not change meanwhile.
+//!
+//! A shell has everything but the contents: each file is as long as its original, empty on the disk, and marked so that
+//! an overlay of the shell over the image takes the contents from there.
 
 use std::collections::HashMap;
 use std::ffi::OsStr;
@@ -20,7 +23,8 @@ use rustix::fs::{
 use rustix::io::Errno;
 
 use super::{LayerError, at};
-use crate::trees::{MAX_DEPTH, MAX_ENTRIES};
+use crate::owners::{self, AS_SEEN};
+use crate::trees::{MAX_DEPTH, MAX_ENTRIES, is_opaque, mark_opaque};
 
 /// The longest list of names of extended attributes, and the longest value, that Linux knows.
 const MAX_XATTR: usize = 64 * 1024;
@@ -29,23 +33,47 @@ const PIECE: usize = 256 * 1024;
 /// What a copy leaves free, for everything else on the node: 32 MiB.
 const KEPT_FREE: u64 = 32 << 20;
 
-/// Copies what is in `from` into `to`, which must be there and empty, and makes `to` look like `from` itself. Returns
-/// the bytes of file contents.
+/// How overlayfs marks a file that has everything but its contents.
+const CONTENTS_BELOW: &str = "trusted.overlay.metacopy";
+/// Attributes that only the board's root can set: none of an image's own means anything.
+const TRUSTED: &[u8] = b"trusted.";
+
+/// Copies what is in `from` into `to`, which must be there and empty, and makes `to` look like `from` itself, with the
+/// owners that the container sees. Returns the bytes of file contents.
 ///
 /// # Errors
 /// `NoRoom` before anything is copied; the step that failed.
 pub fn copy(from: &Path, to: &Path) -> Result<u64, LayerError> {
     let (from, to) = (open_root(from)?, open_root(to)?);
-    let stat = rustix::fs::fstat(&from).map_err(at("look at", b"."))?;
-    let shares = can_share(to.as_fd());
-    check_room(from.as_fd(), to.as_fd(), shares)?;
-    let root = to.try_clone().map_err(at("open", b"."))?;
-    let mut copy = Copy { root, links: HashMap::new(), entries: 0, bytes: 0, shares };
-    copy.directory(from, to, &stat, b".", 0)?;
-    Ok(copy.bytes)
+    let contents = if can_share(to.as_fd()) { Contents::Shared } else { Contents::Copied };
+    let needed = if contents == Contents::Copied { size_of(from.as_fd(), 0, &mut 0)? } else { 0 };
+    check_room(needed, to.as_fd())?;
+    Ok(Copy::run(from, to, contents, AS_SEEN)?.bytes)
 }
 
-fn open_root(path: &Path) -> Result<OwnedFd, LayerError> {
+/// What there is in a shell.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub struct Shell {
+    /// Files, directories and links.
+    pub entries: u64,
+    /// Bytes of the contents that it does not have.
+    pub below: u64,
+}
+
+/// Makes the shell of an image in `to`, which must be there and empty, with the owners of the range that begins at `base`.
+///
+/// # Errors
+/// `NoRoom` before anything is made; the step that failed.
+pub fn shell(image: OwnedFd, to: &Path, base: u32) -> Result<Shell, LayerError> {
+    let to = open_root(to)?;
+    check_room(0, to.as_fd())?;
+    // A mount that is attached nowhere has no path, and its descriptor is only a place.
+    let image = open(image.as_fd(), b".", OFlags::DIRECTORY, b".")?;
+    let made = Copy::run(image, to, Contents::Below, base)?;
+    Ok(Shell { entries: made.entries, below: made.bytes })
+}
+
+pub(super) fn open_root(path: &Path) -> Result<OwnedFd, LayerError> {
     let flags = OFlags::RDONLY | OFlags::DIRECTORY | OFlags::NOFOLLOW | OFlags::CLOEXEC;
     rustix::fs::open(path, flags, Mode::empty()).map_err(at("open", path.as_os_str().as_bytes()))
 }
@@ -60,11 +88,10 @@ fn can_share(dir: BorrowedFd<'_>) -> bool {
     one.write_all_at(b"x", 0).is_ok() && rustix::fs::ioctl_ficlone(&other, &one).is_ok()
 }
 
-fn check_room(from: BorrowedFd<'_>, to: BorrowedFd<'_>, shares: bool) -> Result<(), LayerError> {
+fn check_room(bytes: u64, to: BorrowedFd<'_>) -> Result<(), LayerError> {
     let found = rustix::fs::fstatvfs(to).map_err(at("look at the disk of", b"."))?;
     let free = found.f_bavail.saturating_mul(found.f_frsize);
-    let size = if shares { 0 } else { size_of(from, 0, &mut 0)? };
-    let needed = size.saturating_add(KEPT_FREE);
+    let needed = bytes.saturating_add(KEPT_FREE);
     if needed <= free {
         return Ok(());
     }
@@ -86,16 +113,16 @@ fn size_of(dir: BorrowedFd<'_>, depth: usize, entries: &mut u64) -> Result<u64, 
     Ok(bytes)
 }
 
-fn check_depth(depth: usize) -> Result<(), LayerError> {
+pub(super) fn check_depth(depth: usize) -> Result<(), LayerError> {
     if depth > MAX_DEPTH { Err(LayerError::TooBig(format!("{MAX_DEPTH} directories in each other"))) } else { Ok(()) }
 }
 
-fn count(entries: &mut u64) -> Result<(), LayerError> {
+pub(super) fn count(entries: &mut u64) -> Result<(), LayerError> {
     *entries += 1;
     if *entries > MAX_ENTRIES { Err(LayerError::TooBig(format!("{MAX_ENTRIES} entries"))) } else { Ok(()) }
 }
 
-fn names(dir: BorrowedFd<'_>, path: &[u8]) -> Result<Vec<Vec<u8>>, LayerError> {
+pub(super) fn names(dir: BorrowedFd<'_>, path: &[u8]) -> Result<Vec<Vec<u8>>, LayerError> {
     let mut names = Vec::new();
     for entry in Dir::read_from(dir).map_err(at("list", path))? {
         let entry = entry.map_err(at("list", path))?;
@@ -107,13 +134,21 @@ fn names(dir: BorrowedFd<'_>, path: &[u8]) -> Result<Vec<Vec<u8>>, LayerError> {
     Ok(names)
 }
 
-fn look(dir: BorrowedFd<'_>, name: &[u8], path: &[u8]) -> Result<Stat, LayerError> {
+pub(super) fn look(dir: BorrowedFd<'_>, name: &[u8], path: &[u8]) -> Result<Stat, LayerError> {
     rustix::fs::statat(dir, OsStr::from_bytes(name), AtFlags::SYMLINK_NOFOLLOW).map_err(at("look at", path))
 }
 
-fn open(dir: BorrowedFd<'_>, name: &[u8], flags: OFlags, path: &[u8]) -> Result<OwnedFd, LayerError> {
+pub(super) fn open(dir: BorrowedFd<'_>, name: &[u8], flags: OFlags, path: &[u8]) -> Result<OwnedFd, LayerError> {
     let flags = flags | OFlags::RDONLY | OFlags::NOFOLLOW | OFlags::CLOEXEC | OFlags::NONBLOCK;
     rustix::fs::openat(dir, OsStr::from_bytes(name), flags, Mode::empty()).map_err(at("open", path))
+}
+
+/// What becomes of the contents of files.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+enum Contents {
+    Shared,
+    Copied,
+    Below,
 }
 
 struct Copy {
@@ -122,11 +157,20 @@ struct Copy {
     links: HashMap<(u64, u64), Vec<u8>>,
     entries: u64,
     bytes: u64,
-    /// Contents can be shared.
-    shares: bool,
+    contents: Contents,
+    /// The range of the new owners.
+    base: u32,
 }
 
 impl Copy {
+    fn run(from: OwnedFd, to: OwnedFd, contents: Contents, base: u32) -> Result<Self, LayerError> {
+        let stat = rustix::fs::fstat(&from).map_err(at("look at", b"."))?;
+        let root = to.try_clone().map_err(at("open", b"."))?;
+        let mut copy = Self { root, links: HashMap::new(), entries: 0, bytes: 0, contents, base };
+        copy.directory(from, to, &stat, b".", 0)?;
+        Ok(copy)
+    }
+
     fn directory(
         &mut self,
         from: OwnedFd,
@@ -140,7 +184,11 @@ impl Copy {
             let below = [path, b"/", &name].concat();
             self.entry(from.as_fd(), to.as_fd(), &name, &below, depth)?;
         }
-        finish(from.as_fd(), to.as_fd(), stat, path)
+        self.finish(from.as_fd(), to.as_fd(), stat, path)?;
+        if self.contents != Contents::Below && is_opaque(to.as_fd()) {
+            mark_opaque(to.as_fd()).map_err(at("mark opaque", path))?;
+        }
+        Ok(())
     }
 
     fn entry(
@@ -168,10 +216,12 @@ impl Copy {
                 let name = OsStr::from_bytes(name);
                 let target = rustix::fs::readlinkat(from, name, Vec::new()).map_err(at("read", path))?;
                 rustix::fs::symlinkat(target, to, name).map_err(at("create", path))?;
-                own_by_name(to, name, &stat, path)
+                self.own_by_name(to, name, &stat, path)
             }
-            FileType::Fifo | FileType::Socket => node(to, name, kind, &stat, path),
-            FileType::CharacterDevice if stat.st_rdev == 0 => node(to, name, kind, &stat, path),
+            FileType::Fifo | FileType::Socket => self.node(to, name, kind, &stat, path),
+            FileType::CharacterDevice if stat.st_rdev == 0 && self.contents != Contents::Below => {
+                self.node(to, name, kind, &stat, path)
+            }
             FileType::CharacterDevice | FileType::BlockDevice | FileType::Unknown => Ok(()),
         }
     }
@@ -208,11 +258,96 @@ impl Copy {
         let flags = OFlags::WRONLY | OFlags::CREATE | OFlags::EXCL | OFlags::NOFOLLOW | OFlags::CLOEXEC;
         let target = rustix::fs::openat(to, OsStr::from_bytes(name), flags, Mode::RUSR | Mode::WUSR);
         let target = File::from(target.map_err(at("create", path))?);
-        if !self.shares || rustix::fs::ioctl_ficlone(&target, &source).is_err() {
-            copy_data(&source, &target, u64::try_from(stat.st_size).unwrap_or(0)).map_err(at("copy", path))?;
+        let size = u64::try_from(stat.st_size).unwrap_or(0);
+        match self.contents {
+            Contents::Shared if rustix::fs::ioctl_ficlone(&target, &source).is_ok() => {}
+            Contents::Shared | Contents::Copied => copy_data(&source, &target, size).map_err(at("copy", path))?,
+            Contents::Below => {
+                rustix::fs::ftruncate(&target, size).map_err(at("set the size of", path))?;
+                rustix::fs::fsetxattr(&target, CONTENTS_BELOW, b"", XattrFlags::empty()).map_err(at("mark", path))?;
+            }
         }
-        self.bytes += u64::try_from(stat.st_size).unwrap_or(0);
-        finish(source.as_fd(), target.as_fd(), stat, path)
+        self.bytes += size;
+        self.finish(source.as_fd(), target.as_fd(), stat, path)
+    }
+
+    /// Gives what was made the owner, mode, attributes and times of its original. In this order: a new owner clears
+    /// capabilities and the set-user-id bit.
+    fn finish(&self, from: BorrowedFd<'_>, to: BorrowedFd<'_>, stat: &Stat, path: &[u8]) -> Result<(), LayerError> {
+        let (uid, gid) = self.owner(stat);
+        rustix::fs::fchown(to, Some(uid), Some(gid)).map_err(at("set the owner of", path))?;
+        rustix::fs::fchmod(to, mode(stat)).map_err(at("set the mode of", path))?;
+        self.copy_attributes(from, to, path)?;
+        rustix::fs::futimens(to, &times(stat)).map_err(at("set the time of", path))
+    }
+
+    fn copy_attributes(&self, from: BorrowedFd<'_>, to: BorrowedFd<'_>, path: &[u8]) -> Result<(), LayerError> {
+        for (name, value) in attributes(from, path)? {
+            if self.contents == Contents::Below && name.starts_with(TRUSTED) {
+                continue;
+            }
+            let value = owners::attribute(&name, &value, self.base);
+            rustix::fs::fsetxattr(to, OsStr::from_bytes(&name), &value, XattrFlags::empty())
+                .map_err(at("set an attribute of", path))?;
+        }
+        Ok(())
+    }
+
+    fn node(
+        &self,
+        to: BorrowedFd<'_>,
+        name: &[u8],
+        kind: FileType,
+        stat: &Stat,
+        path: &[u8],
+    ) -> Result<(), LayerError> {
+        let name = OsStr::from_bytes(name);
+        rustix::fs::mknodat(to, name, kind, mode(stat), 0).map_err(at("create", path))?;
+        self.own_by_name(to, name, stat, path)?;
+        // No symbolic link: it was made here just now, and nobody else may enter this directory.
+        rustix::fs::chmodat(to, name, mode(stat), AtFlags::empty()).map_err(at("set the mode of", path))
+    }
+
+    fn own_by_name(&self, to: BorrowedFd<'_>, name: &OsStr, stat: &Stat, path: &[u8]) -> Result<(), LayerError> {
+        let (uid, gid) = self.owner(stat);
+        rustix::fs::chownat(to, name, Some(uid), Some(gid), AtFlags::SYMLINK_NOFOLLOW)
+            .map_err(at("set the owner of", path))?;
+        rustix::fs::utimensat(to, name, &times(stat), AtFlags::SYMLINK_NOFOLLOW).map_err(at("set the time of", path))
+    }
+
+    fn owner(&self, stat: &Stat) -> (Uid, Gid) {
+        let [uid, gid] = [stat.st_uid, stat.st_gid].map(|stored| owners::id(stored, self.base));
+        (Uid::from_raw(uid), Gid::from_raw(gid))
+    }
+}
+
+/// The name of an extended attribute, and its value.
+pub(super) type Attribute = (Vec<u8>, Vec<u8>);
+
+/// The extended attributes of a file.
+pub(super) fn attributes(of: BorrowedFd<'_>, path: &[u8]) -> Result<Vec<Attribute>, LayerError> {
+    let list = match in_any_size(|buffer| rustix::fs::flistxattr(of, buffer)) {
+        Ok(list) => list,
+        Err(Errno::NOTSUP) => return Ok(Vec::new()),
+        Err(error) => return Err(at("list the attributes of", path)(error)),
+    };
+    let names = list.split(|byte| *byte == 0).filter(|name| !name.is_empty());
+    let value = |name: &[u8]| in_any_size(|buffer| rustix::fs::fgetxattr(of, OsStr::from_bytes(name), buffer));
+    names.map(|name| Ok((name.to_vec(), value(name).map_err(at("read an attribute of", path))?))).collect()
+}
+
+/// Most have no attributes or short ones.
+fn in_any_size(read: impl Fn(&mut [u8]) -> rustix::io::Result<usize>) -> rustix::io::Result<Vec<u8>> {
+    let mut short = [0_u8; 256];
+    match read(&mut short) {
+        Ok(length) => Ok(short[..length].to_vec()),
+        Err(Errno::RANGE) => {
+            let mut long = vec![0_u8; MAX_XATTR];
+            let length = read(&mut long)?;
+            long.truncate(length);
+            Ok(long)
+        }
+        Err(error) => Err(error),
     }
 }
 
@@ -242,55 +377,7 @@ fn copy_data(source: &File, target: &File, size: u64) -> io::Result<()> {
     Ok(())
 }
 
-/// Gives what was made the owner, mode, attributes and times of its original. In this order: a new owner clears
-/// capabilities and the set-user-id bit.
-fn finish(from: BorrowedFd<'_>, to: BorrowedFd<'_>, stat: &Stat, path: &[u8]) -> Result<(), LayerError> {
-    rustix::fs::fchown(to, Some(uid(stat)), Some(gid(stat))).map_err(at("set the owner of", path))?;
-    rustix::fs::fchmod(to, mode(stat)).map_err(at("set the mode of", path))?;
-    copy_attributes(from, to, path)?;
-    rustix::fs::futimens(to, &times(stat)).map_err(at("set the time of", path))
-}
-
-fn copy_attributes(from: BorrowedFd<'_>, to: BorrowedFd<'_>, path: &[u8]) -> Result<(), LayerError> {
-    let mut list = vec![0_u8; MAX_XATTR];
-    let length = match rustix::fs::flistxattr(from, &mut list[..]) {
-        Ok(length) => length,
-        Err(Errno::NOTSUP) => return Ok(()),
-        Err(error) => return Err(at("list the attributes of", path)(error)),
-    };
-    let mut value = if length == 0 { Vec::new() } else { vec![0_u8; MAX_XATTR] };
-    for name in list[..length].split(|byte| *byte == 0).filter(|name| !name.is_empty()) {
-        let name = OsStr::from_bytes(name);
-        let length = rustix::fs::fgetxattr(from, name, &mut value[..]).map_err(at("read an attribute of", path))?;
-        rustix::fs::fsetxattr(to, name, &value[..length], XattrFlags::empty())
-            .map_err(at("set an attribute of", path))?;
-    }
-    Ok(())
-}
-
-fn node(to: BorrowedFd<'_>, name: &[u8], kind: FileType, stat: &Stat, path: &[u8]) -> Result<(), LayerError> {
-    let name = OsStr::from_bytes(name);
-    rustix::fs::mknodat(to, name, kind, mode(stat), 0).map_err(at("create", path))?;
-    own_by_name(to, name, stat, path)?;
-    // No symbolic link: it was made here just now, and nobody else may enter this directory.
-    rustix::fs::chmodat(to, name, mode(stat), AtFlags::empty()).map_err(at("set the mode of", path))
-}
-
-fn own_by_name(to: BorrowedFd<'_>, name: &OsStr, stat: &Stat, path: &[u8]) -> Result<(), LayerError> {
-    rustix::fs::chownat(to, name, Some(uid(stat)), Some(gid(stat)), AtFlags::SYMLINK_NOFOLLOW)
-        .map_err(at("set the owner of", path))?;
-    rustix::fs::utimensat(to, name, &times(stat), AtFlags::SYMLINK_NOFOLLOW).map_err(at("set the time of", path))
-}
-
-fn uid(stat: &Stat) -> Uid {
-    Uid::from_raw(stat.st_uid)
-}
-
-fn gid(stat: &Stat) -> Gid {
-    Gid::from_raw(stat.st_gid)
-}
-
-fn mode(stat: &Stat) -> Mode {
+pub(super) fn mode(stat: &Stat) -> Mode {
     Mode::from_raw_mode(stat.st_mode & 0o7777)
 }
 

@@ -25,7 +25,8 @@ fn a_layer_comes_out_as_it_went_in() {
         rustix::fs::mknodat(CWD, path("etc/gone"), FileType::CharacterDevice, Mode::empty(), 0).unwrap();
         let opaque = fs::File::open(path("etc/opaque")).unwrap();
         rustix::fs::fsetxattr(&opaque, "trusted.overlay.opaque", b"y", rustix::fs::XattrFlags::empty()).unwrap();
-        std::os::unix::fs::chown(path("etc/hosts"), Some(100_007), Some(100_008)).unwrap();
+        // As a kernel that does not map ids has them stored; an archive has those that the container sees.
+        std::os::unix::fs::chown(path("etc/hosts"), Some(131_079), Some(131_080)).unwrap();
         fs::set_permissions(path("etc/hosts"), fs::Permissions::from_mode(0o4640)).unwrap();
     }
 
@@ -41,7 +42,7 @@ fn a_layer_comes_out_as_it_went_in() {
     assert_eq!(fs::read(path(&long)).unwrap(), b"long");
     assert!(!path("etc/s").exists());
     if is_root {
-        assert_eq!((hosts.uid(), hosts.gid()), (100_007, 100_008));
+        assert_eq!((hosts.uid(), hosts.gid()), (7, 8));
         let gone = fs::symlink_metadata(path("etc/gone")).unwrap();
         assert!(gone.file_type().is_char_device() && gone.rdev() == 0);
         let mut value = [0_u8; 4];
@@ -111,4 +112,108 @@ fn a_cut_or_oversized_archive_is_refused_and_a_device_is_not_made() {
     builder.append(&header, std::io::empty()).unwrap();
     import(to.path(), builder.into_inner().unwrap().as_slice(), 0).unwrap();
     assert_eq!(fs::read_dir(to.path()).unwrap().count(), 0);
+}
+
+/// Sets what cannot be written down in the test: an attribute's raw value.
+fn set(path: &std::path::Path, name: &str, value: &[u8]) {
+    rustix::fs::lsetxattr(path, name, value, rustix::fs::XattrFlags::empty()).unwrap();
+}
+
+fn get(path: &std::path::Path, name: &str) -> Vec<u8> {
+    let mut value = [0_u8; 64];
+    let length = rustix::fs::lgetxattr(path, name, &mut value[..]).unwrap_or(0);
+    value[..length].to_vec()
+}
+
+/// A file capability as the board's root has it, and as the root of the range that begins at 131,072 does.
+const CAPABILITY: [u8; 20] = [1, 0, 0, 2, 0, 4, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0];
+const CAPABILITY_THERE: [u8; 24] = [1, 0, 0, 3, 0, 4, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 2, 0];
+
+fn owners(of: &std::path::Path) -> (u32, u32, u32) {
+    let meta = fs::symlink_metadata(of).unwrap();
+    (meta.uid(), meta.gid(), meta.mode() & 0o7777)
+}
+
+#[test]
+fn a_layer_is_given_to_a_range_and_back_and_again_when_it_was_interrupted() {
+    if !rustix::process::geteuid().is_root() {
+        return;
+    }
+    let layer = Scratch::new("layer-give");
+    let upper = layer.path().join("upper");
+    let path = |name: &str| upper.join(name);
+    fs::create_dir_all(path("opaque")).unwrap();
+    fs::create_dir_all(layer.path().join("work/work")).unwrap();
+    for name in ["plain", "su", "ping", "opaque/in"] {
+        fs::write(path(name), name).unwrap();
+    }
+    fs::hard_link(path("su"), path("su2")).unwrap();
+    symlink("plain", path("link")).unwrap();
+    rustix::fs::mknodat(CWD, path("gone"), FileType::CharacterDevice, Mode::empty(), 0).unwrap();
+    std::os::unix::fs::chown(path("su"), Some(7), Some(65_534)).unwrap();
+    fs::set_permissions(path("su"), fs::Permissions::from_mode(0o6750)).unwrap();
+    fs::set_permissions(path("opaque"), fs::Permissions::from_mode(0o2775)).unwrap();
+    set(&path("ping"), "security.capability", &CAPABILITY);
+    set(&path("opaque"), "user.overlay.opaque", b"y");
+    let base = 131_072;
+    let there = |layer: &std::path::Path| {
+        let path = |name: &str| layer.join(name);
+        assert_eq!(owners(layer), (base, base, 0o755));
+        assert_eq!(owners(&path("su")), (base + 7, base + 65_534, 0o6750));
+        assert_eq!(owners(&path("su2")), (base + 7, base + 65_534, 0o6750));
+        assert_eq!(owners(&path("opaque")), (base, base, 0o2775));
+        for name in ["plain", "link", "gone", "opaque/in"] {
+            assert_eq!(owners(&path(name)).0, base, "{name}");
+        }
+        assert_eq!(get(&path("ping"), "security.capability"), CAPABILITY_THERE);
+        assert_eq!(get(&path("opaque"), "trusted.overlay.opaque"), b"y");
+    };
+    assert!(super::give(&upper, base).unwrap());
+    there(&upper);
+    assert_eq!(fs::read_dir(layer.path().join("work")).unwrap().count(), 0);
+    assert!(!super::give(&upper, base).unwrap(), "it has them already");
+
+    // Broken off after a file had its new owner and before it had its bits again.
+    std::os::unix::fs::chown(&upper, Some(0), Some(0)).unwrap();
+    set(&path("su"), "trusted.roost.kept", &0o6750_u16.to_le_bytes());
+    fs::set_permissions(path("su"), fs::Permissions::from_mode(0o750)).unwrap();
+    set(&path("ping"), "trusted.roost.kept", &[&0o644_u16.to_le_bytes()[..], &CAPABILITY].concat());
+    rustix::fs::lremovexattr(path("ping"), "security.capability").unwrap();
+    std::os::unix::fs::lchown(path("link"), Some(0), Some(0)).unwrap();
+    assert!(super::give(&upper, base).unwrap());
+    there(&upper);
+    assert_eq!(get(&path("su"), "trusted.roost.kept"), b"");
+
+    assert!(super::give(&upper, 0).unwrap());
+    assert_eq!((owners(&path("su")), owners(&path("link")).0), ((7, 65_534, 0o6750), 0));
+    assert_eq!(get(&path("ping"), "security.capability"), CAPABILITY);
+    assert!(!super::give(&layer.path().join("absent"), base).unwrap());
+}
+
+#[test]
+fn a_shell_has_all_but_the_contents() {
+    if !rustix::process::geteuid().is_root() {
+        return;
+    }
+    let (image, to) = (Scratch::new("shell-image"), Scratch::new("shell"));
+    let path = |name: &str| image.path().join(name);
+    fs::create_dir(path("d")).unwrap();
+    fs::write(path("d/f"), vec![7; 100_000]).unwrap();
+    fs::hard_link(path("d/f"), path("again")).unwrap();
+    symlink("d/f", path("link")).unwrap();
+    std::os::unix::fs::chown(path("d/f"), Some(5), Some(6)).unwrap();
+    fs::set_permissions(path("d/f"), fs::Permissions::from_mode(0o4755)).unwrap();
+    set(&path("d/f"), "user.comment", b"kept");
+    set(&path("d"), "trusted.overlay.redirect", b"/etc");
+    let made = super::shell(fs::File::open(image.path()).unwrap().into(), to.path(), 131_072).unwrap();
+    assert_eq!(made, super::Shell { entries: 4, below: 100_000 });
+    let path = |name: &str| to.path().join(name);
+    assert_eq!(owners(&path("d/f")), (131_077, 131_078, 0o4755));
+    let file = fs::metadata(path("d/f")).unwrap();
+    assert_eq!((file.len(), file.blocks() <= 8, file.nlink()), (100_000, true, 2));
+    let mut value = [0_u8; 8];
+    assert_eq!(rustix::fs::lgetxattr(path("d/f"), "trusted.overlay.metacopy", &mut value[..]), Ok(0));
+    assert_eq!(get(&path("d/f"), "user.comment"), b"kept");
+    assert_eq!(get(&path("d"), "trusted.overlay.redirect"), b"", "an image redirects nothing");
+    assert_eq!((owners(&path("link")).0, fs::read_link(path("link")).unwrap().to_str()), (131_072, Some("d/f")));
 }

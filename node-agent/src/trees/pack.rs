@@ -12,6 +12,7 @@ use rustix::io::Errno;
 use tar::{Builder, EntryType, Header};
 
 use super::{MAX_DEPTH, MAX_ENTRIES, OPAQUE, Owner, PAX_XATTR, Rules, TreeError, at};
+use crate::owners;
 
 /// An archive that is being written.
 pub struct Pack<W: Write> {
@@ -168,6 +169,9 @@ impl<W: Write> Pack<W> {
     fn header(&self, stat: &Stat, kind: EntryType) -> Result<Header, TreeError> {
         let mut header = Header::new_gnu();
         let (uid, gid) = match self.rules.owner {
+            Owner::Kept if self.rules.layer => {
+                (owners::id(stat.st_uid, owners::AS_SEEN), owners::id(stat.st_gid, owners::AS_SEEN))
+            }
             Owner::Kept | Owner::Mine => (stat.st_uid, stat.st_gid),
             Owner::Given { uid, gid } => (uid, gid),
         };

@@ -6,13 +6,11 @@ use std::io::{self, Read};
 use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
 use std::os::unix::ffi::{OsStrExt, OsStringExt};
 
-use rustix::fs::{
-    AtFlags, FileType, Gid, Mode, OFlags, ResolveFlags, Timespec, Timestamps, UTIME_OMIT, Uid, XattrFlags,
-};
+use rustix::fs::{AtFlags, FileType, Gid, Mode, OFlags, ResolveFlags, Timespec, Timestamps, UTIME_OMIT, Uid};
 use rustix::io::Errno;
 use tar::{Archive, Entry, EntryType};
 
-use super::{MAX_DEPTH, MAX_ENTRIES, OPAQUE, Owner, PAX_XATTR, Rules, TreeError, Way, at};
+use super::{MAX_DEPTH, MAX_ENTRIES, OPAQUE, Owner, PAX_XATTR, Rules, TreeError, Way, at, mark_opaque};
 
 /// How often a look-up that a rename disturbed is tried again.
 const LOOKUPS: u32 = 100;
@@ -65,19 +63,19 @@ impl Unpack {
         let path = entry.path_bytes().into_owned();
         let parts = self.parts(&path)?;
         let Some((name, parents)) = parts.split_last() else {
-            let marks = self.opaque_marks(entry);
-            return self.finish_directory(&[], entry, &marks, &path);
+            let opaque = self.is_opaque(entry);
+            return self.finish_directory(&[], entry, opaque, &path);
         };
         let parent = self.open_dir(parents, OFlags::PATH, &path)?;
         let (name, parent) = (OsStr::from_bytes(name), parent.as_fd());
         match entry.header().entry_type() {
             EntryType::Directory => {
-                let marks = self.opaque_marks(entry);
+                let opaque = self.is_opaque(entry);
                 match rustix::fs::mkdirat(parent, name, Mode::from_raw_mode(0o700)) {
                     Err(Errno::EXIST) if self.rules.merge => {}
                     made => made.map_err(at("create", &path))?,
                 }
-                self.finish_directory(&parts, entry, &marks, &path)
+                self.finish_directory(&parts, entry, opaque, &path)
             }
             EntryType::Regular | EntryType::Continuous | EntryType::GNUSparse => self.file(name, parent, entry, &path),
             EntryType::Symlink => {
@@ -212,7 +210,7 @@ impl Unpack {
         &self,
         parts: &[Vec<u8>],
         entry: &Entry<'_, R>,
-        marks: &[&'static str],
+        opaque: bool,
         path: &[u8],
     ) -> Result<(), TreeError> {
         let dir = self.open_dir(parts, OFlags::RDONLY, path)?;
@@ -225,8 +223,8 @@ impl Unpack {
             None => mode |= Mode::RWXU,
         }
         rustix::fs::fchmod(&dir, mode).map_err(at("set the mode of", path))?;
-        for mark in marks {
-            rustix::fs::fsetxattr(&dir, *mark, b"y", XattrFlags::empty()).map_err(at("mark opaque", path))?;
+        if opaque {
+            mark_opaque(dir.as_fd()).map_err(at("mark opaque", path))?;
         }
         Ok(())
     }
@@ -271,13 +269,13 @@ impl Unpack {
         Ok(parts)
     }
 
-    fn opaque_marks<R: Read>(&self, entry: &mut Entry<'_, R>) -> Vec<&'static str> {
+    fn is_opaque<R: Read>(&self, entry: &mut Entry<'_, R>) -> bool {
         if !self.rules.layer {
-            return Vec::new();
+            return false;
         }
-        let Ok(Some(extensions)) = entry.pax_extensions() else { return Vec::new() };
-        let keys: Vec<String> = extensions.flatten().filter_map(|e| e.key().ok().map(str::to_owned)).collect();
-        OPAQUE.into_iter().filter(|name| keys.iter().any(|key| key.strip_prefix(PAX_XATTR) == Some(name))).collect()
+        let Ok(Some(extensions)) = entry.pax_extensions() else { return false };
+        let mut marks = extensions.flatten().filter_map(|extension| extension.key().ok()?.strip_prefix(PAX_XATTR));
+        marks.any(|mark| OPAQUE.contains(&mark))
     }
 }
 

@@ -17,6 +17,7 @@ mod deaths;
 mod escapes;
 mod files;
 mod network;
+mod owners;
 mod pauses;
 mod probe;
 mod rig;
@@ -24,14 +25,16 @@ mod users;
 
 use std::process::ExitCode;
 
+use roost_agent::runtime::linux::Facility;
+
 fn main() -> ExitCode {
     let arguments: Vec<_> = std::env::args_os().skip(1).collect();
     if arguments.first().is_some_and(|first| first == "keeper") {
         return roost_agent::runtime::linux::keeper_main(arguments.into_iter().skip(1));
     }
     if arguments.iter().any(|argument| argument == "--list") {
-        for (name, _) in all() {
-            println!("{name}: test");
+        for test in all() {
+            println!("{}: test", test.name);
         }
         return ExitCode::SUCCESS;
     }
@@ -43,12 +46,12 @@ fn main() -> ExitCode {
     let wanted: Vec<String> =
         arguments.iter().filter_map(|a| a.to_str()).filter(|a| !a.starts_with('-')).map(str::to_owned).collect();
     let (mut passed, mut failed) = (0, 0);
-    for (name, case) in all() {
+    for Test { name, case, without } in all() {
         if !wanted.is_empty() && !wanted.iter().any(|part| name.contains(part.as_str())) {
             continue;
         }
         let started = std::time::Instant::now();
-        let outcome = std::panic::catch_unwind(|| rig::run(*case));
+        let outcome = std::panic::catch_unwind(|| rig::run(case, without));
         let ok = outcome.is_ok();
         println!("test {name} ... {} ({} ms)", if ok { "ok" } else { "FAILED" }, started.elapsed().as_millis());
         passed += u32::from(ok);
@@ -59,7 +62,32 @@ fn main() -> ExitCode {
     if failed == 0 { ExitCode::SUCCESS } else { ExitCode::FAILURE }
 }
 
-fn all() -> impl Iterator<Item = &'static (&'static str, rig::Case)> {
-    let more = deaths::ALL.iter().chain(users::ALL);
-    cases::ALL.iter().chain(files::ALL).chain(console::ALL).chain(pauses::ALL).chain(more)
+/// A case on a kernel.
+struct Test {
+    name: String,
+    case: rig::Case,
+    /// What the kernel is made to lack.
+    without: &'static [Facility],
+}
+
+/// Older kernels, by what they lack: those of which the newest lacks it.
+const OLDER: [(&str, &[Facility]); 2] = [
+    ("before_5_19", &[Facility::IdmappedMounts]),
+    ("before_5_11", &[Facility::IdmappedMounts, Facility::UserOverlay, Facility::MountSetattr]),
+];
+
+/// Every case on this kernel, and those that roots and owners matter to as on older ones.
+fn all() -> impl Iterator<Item = Test> {
+    let here = [cases::ALL, files::ALL, console::ALL, pauses::ALL, deaths::ALL, users::ALL, owners::ALL].concat();
+    let here = here.into_iter().map(|(name, case)| Test { name: name.to_owned(), case, without: &[] });
+    let older = OLDER.into_iter().flat_map(|(kernel, without)| {
+        let named = |name: &str| Test { name: format!("{kernel}::{name}"), case: case_of(name), without };
+        owners::ON_OLDER_KERNELS.iter().map(move |name| named(name)).collect::<Vec<_>>()
+    });
+    here.chain(older)
+}
+
+fn case_of(wanted: &str) -> rig::Case {
+    let known = [cases::ALL, files::ALL, owners::ALL].concat();
+    known.into_iter().find(|(name, _)| *name == wanted).unwrap_or_else(|| panic!("no case {wanted}")).1
 }

@@ -11,7 +11,7 @@ use std::sync::OnceLock;
 use std::sync::atomic::{AtomicU32, Ordering};
 use std::time::Duration;
 
-use roost_agent::runtime::linux::{LinuxConfig, LinuxRuntime, veth_name};
+use roost_agent::runtime::linux::{Facility, LinuxConfig, LinuxRuntime, veth_name};
 use roost_agent::runtime::{ExecPlan, Runtime, RuntimeError};
 use roost_types::sync::NodeNetwork;
 use roost_types::{AllocationId, AllocationSpec, ExitStatus};
@@ -36,10 +36,10 @@ pub struct Rig {
     next: AtomicU32,
 }
 
-/// Runs a case on a node of its own and checks that nothing is left.
-pub fn run(case: Case) {
+/// Runs a case on a node of its own, whose kernel lacks something, and checks that nothing is left.
+pub fn run(case: Case, without: &[Facility]) {
     let tokio = tokio::runtime::Builder::new_current_thread().enable_all().build().expect("a tokio runtime");
-    let rig = tokio.block_on(Rig::new());
+    let rig = tokio.block_on(Rig::new(without));
     let outcome = std::panic::catch_unwind(std::panic::AssertUnwindSafe(|| {
         let limit = if std::env::var_os("ROOST_SOAK").is_some() { SOAK_TIMEOUT } else { CASE_TIMEOUT };
         let limited = async { tokio::time::timeout(limit, case(&rig)).await };
@@ -60,6 +60,8 @@ fn image() -> &'static Path {
 fn build_image(name: &str, change: impl FnOnce(&Path)) -> PathBuf {
     let directory = std::env::temp_dir().join(format!("roost-runtime-image-{}", std::process::id()));
     let root = directory.join(format!("{name}.root"));
+    // Another case, or the same on another kernel, may have made one of that name.
+    let _ = fs::remove_dir_all(&root);
     for name in ["bin", "dev", "etc", "proc", "root", "sys", "tmp", "usr"] {
         fs::create_dir_all(root.join(name)).expect("a directory of the image");
     }
@@ -68,6 +70,7 @@ fn build_image(name: &str, change: impl FnOnce(&Path)) -> PathBuf {
         "sh", "true", "false", "sleep", "cat", "id", "hostname", "echo", "ls", "ps", "readlink", "stat", "init",
         "mount", "umount", "ip", "test", "head", "tail", "dd", "kill", "wget", "nc", "stty", "tty", "reboot", "mkdir",
         "rmdir", "rm", "ln", "mv", "chmod", "cp", "touch", "env", "seq", "unshare", "pwd", "mknod", "udhcpc", "ping",
+        "chown",
     ] {
         std::os::unix::fs::symlink("busybox", root.join("bin").join(applet)).expect("a link of the image");
     }
@@ -80,14 +83,14 @@ fn build_image(name: &str, change: impl FnOnce(&Path)) -> PathBuf {
     fs::write(root.join("bin/not-a-program"), "neither a script nor a program").expect("file");
     change(&root);
     let file = directory.join(format!("{name}.erofs"));
-    let made = Command::new("mkfs.erofs").args(["--all-root", "-zlz4hc"]).arg(&file).arg(&root).output();
+    let made = Command::new("mkfs.erofs").arg("-zlz4hc").arg(&file).arg(&root).output();
     let made = made.expect("mkfs.erofs is installed");
     assert!(made.status.success(), "mkfs.erofs: {}", String::from_utf8_lossy(&made.stderr));
     file
 }
 
 impl Rig {
-    async fn new() -> Self {
+    async fn new(without: &[Facility]) -> Self {
         static NUMBER: AtomicU32 = AtomicU32::new(0);
         let number = NUMBER.fetch_add(1, Ordering::Relaxed);
         let directory = std::env::temp_dir().join(format!("roost-runtime-{}-{number}", std::process::id()));
@@ -98,6 +101,7 @@ impl Rig {
             cgroup_parent: PathBuf::from(format!("roost-runtime-test-{}-{number}", std::process::id())),
             keeper_command: ["/proc/self/exe", "keeper"].map(OsString::from).to_vec(),
             lan_interface: Some(LAN.to_owned()),
+            without: without.iter().copied().collect(),
         };
         let runtime = LinuxRuntime::connect(config.clone()).await.expect("a keeper");
         let network = NodeNetwork { gateway: Ipv4Addr::new(10, 99, 0, 1), prefix_len: 24, routes: Vec::new() };
@@ -128,7 +132,7 @@ impl Rig {
             "env": {"GREETING": "hello"},
             "resources": {"cpu_millis": 250, "memory_bytes": 64 << 20, "disk_bytes": 1 << 30, "pids": 64},
             "address": format!("10.99.0.{number}"),
-            "uid_base": 1_000_000 + number * 65_536,
+            "uid_base": (16 + number) * 65_536,
             "publish": [],
             "restart": "always",
             "seed_from": null,
@@ -153,6 +157,16 @@ impl Rig {
 
     /// Tries to.
     pub async fn try_start_image(&self, spec: &AllocationSpec, image: &Path) -> Result<(), RuntimeError> {
+        self.start_by(&self.runtime, spec, image).await
+    }
+
+    /// Has another agent of the node start it.
+    pub async fn start_by(
+        &self,
+        agent: &LinuxRuntime,
+        spec: &AllocationSpec,
+        image: &Path,
+    ) -> Result<(), RuntimeError> {
         let mut spec = spec.clone();
         // Another image has another name.
         let digest = format!(
@@ -164,7 +178,13 @@ impl Rig {
                 .fold(7_u64, |sum, byte| { sum.wrapping_mul(31).wrapping_add(u64::from(*byte)) })
         );
         spec.image = format!("sha256:{digest}").parse().expect("a digest");
-        self.runtime.start(&spec, image, &self.network).await.map(drop)
+        agent.start(&spec, image, &self.network).await.map(drop)
+    }
+
+    /// Whether the kernel, or what it is made to lack, has layers stored in the form of their range of ids.
+    pub fn shifts_ids(&self) -> bool {
+        let features = roost_agent::runtime::linux::probe(&self.config.state_dir, &self.config.without);
+        features.iter().any(|feature| feature.name == "idmapped_mounts" && !feature.supported)
     }
 
     /// Runs a command inside and returns its output and exit code.
@@ -284,6 +304,8 @@ impl Rig {
             assert!(left.is_empty(), "no mount but the image is left: {left:?}");
             let log = fs::read_to_string(self.config.run_dir.join("keeper.log")).expect("the keeper's log");
             assert!(log.is_empty(), "the keeper had nothing to complain about: {log}");
+            let shells: Vec<_> = fs::read_dir(self.config.state_dir.join("shells")).into_iter().flatten().collect();
+            assert!(shells.is_empty(), "no shell is left: {shells:?}");
         }
         drop(self.runtime);
         let pid = nix::unistd::Pid::from_raw(keeper.cast_signed());

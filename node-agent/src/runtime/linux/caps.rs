@@ -63,6 +63,19 @@ pub fn restrict(profile: Profile) -> Result<(), Failure> {
     rustix::thread::set_capabilities(None, sets).step(|| "set the capabilities")
 }
 
+/// Does something without a capability that this process has, which it has again afterwards.
+///
+/// # Errors
+/// The step that failed, or what `work` says.
+pub fn without<T>(capability: CapabilitySet, work: impl FnOnce() -> Result<T, Failure>) -> Result<T, Failure> {
+    let have = rustix::thread::capabilities(None).step(|| "read the capabilities")?;
+    let fewer = CapabilitySets { effective: have.effective.difference(capability), ..have };
+    rustix::thread::set_capabilities(None, fewer).step(|| format!("go without {capability:?}"))?;
+    let done = work();
+    rustix::thread::set_capabilities(None, have).step(|| format!("take {capability:?} again"))?;
+    done
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;

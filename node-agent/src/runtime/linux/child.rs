@@ -17,8 +17,9 @@ use serde::{Deserialize, Serialize};
 
 use super::cgroup::Entry;
 use super::command::{Command, Workdir};
+use super::facilities::Facilities;
 use super::netlink::Netlink;
-use super::overlay::{self, Layers, Stage};
+use super::overlay::{self, Layers, Root, Stage};
 use super::plan::{Plan, Profile};
 use super::seccomp::{self, Program};
 use super::wire::{self, Context, Failure};
@@ -44,8 +45,8 @@ pub enum Report {
     Failed(Failure),
 }
 
-/// From the keeper to a container's first process: its layers and its `/dev` are beside this message, the rest is ready
-/// too.
+/// From the keeper to a container's first process: its `/dev` and its root, or the two layers of one, are beside this
+/// message, the rest is ready too.
 #[derive(Debug, Serialize, Deserialize)]
 pub struct Go {}
 
@@ -65,6 +66,8 @@ pub struct Inheritance<'a> {
     pub output: [OwnedFd; 2],
     /// Where to put the root together.
     pub stage: &'a Stage,
+    /// What the kernel has.
+    pub facilities: &'a Facilities,
 }
 
 /// Becomes the container's first process. Never returns.
@@ -91,17 +94,19 @@ fn become_container(own: &Inheritance<'_>) -> Result<(), Failure> {
     join(&own.entry)?;
     nix::sched::unshare(CloneFlags::CLONE_NEWCGROUP).step(|| "make a cgroup namespace")?;
     fs::write("/proc/self/oom_score_adj", OOM_SCORE_ADJ).step(|| "write /proc/self/oom_score_adj")?;
-    let Parts { layers, dev } = receive_parts(&own.channel)?;
+    let Parts { dev, root } = receive_parts(&own.channel)?;
     mount_change("/", MountPropagationFlags::REC | MountPropagationFlags::PRIVATE)
         .step(|| "make the mounts private")?;
     // Before the ids change: the stage lies in a directory that only the board's root may enter.
     own.stage.enter()?;
     become_root()?;
-    let root = overlay::assemble(&layers, own.plan.profile)?;
-    drop(layers);
+    let root = match root {
+        Root::Layers(layers) => overlay::assemble(&layers, own.plan.profile)?,
+        Root::Whole(root) => overlay::take_over(root)?,
+    };
     nix::unistd::sethostname(&own.plan.host_name).step(|| format!("set the host name {}", own.plan.host_name))?;
     Netlink::open()?.configure_inside(own.plan)?;
-    mounts::furnish(root.as_fd(), dev.as_fd(), own.plan)?;
+    mounts::furnish(root.as_fd(), dev.as_fd(), own.plan, own.facilities)?;
     drop(dev);
     let console = match own.plan.profile {
         Profile::App => None,
@@ -135,15 +140,16 @@ pub fn join(entry: &Entry) -> Result<(), Failure> {
 
 /// What the keeper made for the container's root.
 struct Parts {
-    layers: Layers,
     dev: OwnedFd,
+    root: Root,
 }
 
 fn receive_parts(channel: &OwnedFd) -> Result<Parts, Failure> {
     let message = wire::receive::<Go>(channel, &mut [0; wire::MAX_REPORT]).step(|| "wait for the layers")?;
     let mut fds = message.map(|(Go {}, fds)| fds).unwrap_or_default().into_iter();
     match (fds.next(), fds.next(), fds.next()) {
-        (Some(lower), Some(writable), Some(dev)) => Ok(Parts { layers: Layers { lower, writable }, dev }),
+        (Some(dev), Some(lower), Some(writable)) => Ok(Parts { dev, root: Root::Layers(Layers { lower, writable }) }),
+        (Some(dev), Some(root), None) => Ok(Parts { dev, root: Root::Whole(root) }),
         _ => Err(Failure::NotRunning),
     }
 }

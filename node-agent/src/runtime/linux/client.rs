@@ -16,13 +16,16 @@ use tokio::sync::{Notify, mpsc, oneshot};
 
 use super::cgroup::Cgroups;
 use super::connection::{Known, LinuxConfig, RETRY, Shared, call_connected, ensure_connected, step, unexpected};
+use super::facilities::Facilities;
 use super::logs::{Reader, merge};
+use super::shells::Shells;
 use super::state::Paths;
 use super::usage;
 use super::wire::{self, Call, Reply, StartCall};
 use crate::runtime::{
     ContainerStatus, ExecControl, ExecPlan, ExecSession, LogChunk, Runtime, RuntimeError, RuntimeEvent, Started,
 };
+use crate::{layers, owners};
 
 /// How long the processes of a container may take until they are paused: one that waits for a disk takes its time.
 const FREEZE_TIMEOUT: Duration = Duration::from_secs(10);
@@ -36,6 +39,8 @@ const PIECE: usize = 32 * 1024;
 pub struct LinuxRuntime {
     shared: Arc<Shared>,
     events: tokio::sync::Mutex<mpsc::UnboundedReceiver<RuntimeEvent>>,
+    facilities: Facilities,
+    shells: Shells,
     /// None on a machine without any, where no keeper starts a container either.
     cgroups: Option<Cgroups>,
 }
@@ -48,6 +53,7 @@ impl LinuxRuntime {
     pub async fn connect(config: LinuxConfig) -> Result<Self, RuntimeError> {
         let cgroups = Cgroups::detect(&config.cgroup_parent).ok();
         let paths = Paths { state: config.state_dir.clone(), run: config.run_dir.clone() };
+        let (facilities, shells) = (Facilities::detect(&config.without), Shells::new(paths.clone()));
         let (events, receiver) = mpsc::unbounded_channel();
         let shared = Arc::new(Shared {
             config,
@@ -58,7 +64,8 @@ impl LinuxRuntime {
             lost: Notify::new(),
         });
         ensure_connected(&shared).await?;
-        Ok(Self { shared, events: tokio::sync::Mutex::new(receiver), cgroups })
+        shells.sweep().await;
+        Ok(Self { shared, events: tokio::sync::Mutex::new(receiver), facilities, shells, cgroups })
     }
 
     /// The directory that holds a container's `upper` (its writable layer, ids as the container sees them), `work` and
@@ -124,7 +131,8 @@ impl Runtime for LinuxRuntime {
         if !spec.user.is_empty() || !spec.workdir.is_empty() || spec.stop_signal.is_some() {
             self.require(2, "users, working directories and stop signals of images").await?;
         }
-        let call = StartCall { spec: spec.clone(), image: image.to_owned(), network: network.clone(), lan };
+        let shell = self.own(spec, image).await?;
+        let call = StartCall { spec: spec.clone(), image: image.to_owned(), network: network.clone(), lan, shell };
         match self.call(Call::Start(Box::new(call))).await? {
             (Reply::Started { pid, at }, _) => {
                 self.shared.inner().running.insert(spec.id, Known::new(&self.shared.paths, spec.id));
@@ -142,6 +150,7 @@ impl Runtime for LinuxRuntime {
     async fn delete(&self, id: AllocationId) -> Result<(), RuntimeError> {
         self.call_done(Call::Delete { id }).await?;
         self.shared.inner().running.remove(&id);
+        self.shells.sweep().await;
         Ok(())
     }
 
@@ -248,6 +257,32 @@ impl LinuxRuntime {
         Err(RuntimeError::Unsupported(format!(
             "the board's keeper is of an earlier release and has no {what} yet: restart the board, or move the instance"
         )))
+    }
+
+    /// Makes image and layer the container's own: where the kernel maps ids at their mounts, only a layer that was stored
+    /// for another kernel has to be changed. Returns the image's shell where it does not.
+    async fn own(&self, spec: &AllocationSpec, image: &Path) -> Result<Option<PathBuf>, RuntimeError> {
+        let mapped = self.facilities.maps_ids(spec.format);
+        let base = if mapped { owners::AS_SEEN } else { spec.uid_base };
+        if !self.shared.inner().running.contains_key(&spec.id) {
+            let layer = self.instance_dir(spec.id).join("upper");
+            let given = tokio::task::spawn_blocking(move || layers::give(&layer, base)).await;
+            given
+                .map_err(io::Error::other)
+                .and_then(|given| given.map_err(io::Error::other))
+                .map_err(|error| step(format!("give the layer to the ids from {base}"), error))?;
+        }
+        if mapped {
+            return Ok(None);
+        }
+        self.require(3, "way to run containers without id-mapped mounts").await?;
+        let open = async {
+            let (digest, file) = (spec.image.clone(), image.to_owned());
+            let (_, fds) = self.call(Call::Image { digest, format: spec.format, file }).await?;
+            let missing = || step("take over the image", io::ErrorKind::InvalidData.into());
+            fds.into_iter().next().ok_or_else(missing)
+        };
+        self.shells.ensure(spec, open).await.map(Some)
     }
 
     async fn begin_exec(&self, call: Call) -> Result<ExecSession, RuntimeError> {

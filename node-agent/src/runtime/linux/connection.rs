@@ -3,7 +3,7 @@
 //! One connection, one task that reads it. When the keeper goes away, what was asked of it fails, a new keeper is
 //! started, and what ended meanwhile comes as events from the difference of two lists.
 
-use std::collections::HashMap;
+use std::collections::{BTreeSet, HashMap};
 use std::ffi::OsString;
 use std::fs::OpenOptions;
 use std::io;
@@ -18,6 +18,7 @@ use rustix::net::{AddressFamily, SocketAddrUnix, SocketFlags, SocketType};
 use tokio::io::unix::AsyncFd;
 use tokio::sync::{Notify, mpsc, oneshot};
 
+use super::facilities::Facility;
 use super::state::{self, Paths};
 use super::wire::{self, Call, Event, Failure, Message, Reply, Request};
 use super::{container, sys};
@@ -42,6 +43,8 @@ pub struct LinuxConfig {
     pub keeper_command: Vec<OsString>,
     /// Interface of the LAN for containers that are put on it.
     pub lan_interface: Option<String>,
+    /// What the kernel has and is not to be used.
+    pub without: BTreeSet<Facility>,
 }
 
 /// What the runtime and the reading task share.
@@ -232,6 +235,7 @@ fn start_keeper(shared: &Shared) -> Result<(), RuntimeError> {
         .arg(run)
         .arg("--cgroup-parent")
         .arg(&shared.config.cgroup_parent)
+        .args(shared.config.without.iter().flat_map(|masked| ["--without", masked.name()]))
         .stdin(std::process::Stdio::null())
         .stdout(std::process::Stdio::null())
         .stderr(log)

@@ -1,9 +1,9 @@
 //! One container in the keeper's hands: started, adopted, watched, ended.
 
-use std::fs;
+use std::fs::{self, Permissions};
 use std::io;
 use std::os::fd::{AsFd, OwnedFd};
-use std::os::unix::fs::OpenOptionsExt;
+use std::os::unix::fs::{MetadataExt, OpenOptionsExt, PermissionsExt, chown};
 use std::path::Path;
 use std::time::Duration;
 
@@ -14,17 +14,19 @@ use rustix::process::{Pid, PidfdFlags};
 use super::cgroup::Cgroups;
 use super::child::{self, Go, Inheritance, Programs, Report};
 use super::console::{self, Console, for_log};
+use super::facilities::{Facilities, Facility};
 use super::holder::Holder;
 use super::image_mounts::ImageMounts;
 use super::logs::{Bucket, Writer};
 use super::netlink::Netlink;
-use super::overlay::Stage;
+use super::overlay::{Root, Stage};
 use super::plan::{self, Plan, Profile, Surroundings};
 use super::state::{self, Paths, Saved};
 use super::sys::{self, Cloned};
 use super::transit::Transit;
 use super::wire::{self, Context, Failure, StartCall};
 use super::{dev, exec, first_boot, overlay, quota, userns};
+use crate::owners::{AS_SEEN, IDS};
 use crate::runtime::ContainerState;
 
 /// How long a new process may take until it is executed. It waits for nothing but the kernel.
@@ -38,6 +40,8 @@ pub struct Tools {
     pub cgroups: Cgroups,
     /// Where roots are put together.
     pub stage: Stage,
+    /// What the kernel has.
+    pub facilities: Facilities,
     /// Mounted images.
     pub images: ImageMounts,
     /// Filters.
@@ -102,14 +106,14 @@ impl Container {
     fn try_start(call: &StartCall, plan: &Plan, starts: u32, tools: &mut Tools) -> Result<Self, Failure> {
         let id = call.spec.id;
         let directory = tools.paths.instance(id);
-        prepare_directories(&directory)?;
+        prepare_directories(&directory, if call.shell.is_some() { plan.uid_base } else { AS_SEEN })?;
         quota::limit(&directory, plan.uid_base, call.spec.resources.disk_bytes.0)?;
         let log = Writer::new(tools.paths.log(id));
         make_output(&tools.paths.scratch(id))?;
         let output = open_output(&tools.paths.scratch(id), libc::O_NONBLOCK)?;
         // Of their own, since the container must not find its output non-blocking.
         let inside = open_output(&tools.paths.scratch(id), 0)?;
-        let image = tools.images.open(&call.spec.image, call.spec.format, &call.image, id)?;
+        let image = tools.images.open(&call.spec.image, call.spec.format, &call.image, Some(id))?;
         let owner = (plan.profile == Profile::System).then_some(plan.uid_base);
         let entry = tools.cgroups.create(&id.to_string(), &call.spec.resources, owner)?;
 
@@ -126,6 +130,7 @@ impl Container {
                     entry,
                     output: inside,
                     stage: &tools.stage,
+                    facilities: &tools.facilities,
                 })
             }
             Cloned::Parent { pid, pidfd } => (pid, pidfd),
@@ -147,7 +152,8 @@ impl Container {
         };
         // Before it runs: should the keeper die now, its successor knows the process.
         saved.write(&directory).step(|| format!("write the state of {id}"))?;
-        equip(pid, image, plan, &directory, &ours, tools).map_err(|failure| reported(&ours).unwrap_or(failure))?;
+        let equipped = equip(pid, image, plan, call, &ours, tools);
+        equipped.map_err(|failure| reported(&ours).unwrap_or(failure))?;
         let console = wait_for_exec(&ours)?.map(Console::new);
         if let Some(console) = &console
             && let Err(failure) = tools.holder.hold(id, console.master())
@@ -367,12 +373,56 @@ pub fn clean_up(id: AllocationId, tools: &mut Tools) {
     let _ = tools.cgroups.remove(&id.to_string());
 }
 
-fn prepare_directories(instance: &Path) -> Result<(), Failure> {
-    state::private_directory(instance).step(|| format!("make {}", instance.display()))?;
-    for path in [instance.join("upper"), instance.join("work")] {
-        fs::create_dir_all(&path).step(|| format!("make {}", path.display()))?;
+/// Makes what a container's root is put together from, by the facilities of the kernel.
+fn make_root(call: &StartCall, profile: Profile, image: OwnedFd, pid: i32, tools: &mut Tools) -> Result<Root, Failure> {
+    let directory = tools.paths.instance(call.spec.id);
+    let Some(shell) = &call.shell else {
+        let userns = userns::open(pid)?;
+        return overlay::map_layers(image, &directory, userns.as_fd()).map(Root::Layers);
+    };
+    let point = tools
+        .images
+        .point(&call.spec.image)
+        .ok_or_else(|| Failure::Unsupported(format!("{} is not mounted", call.image.display())))?;
+    let layers = overlay::shelled_layers(point, shell, &directory)?;
+    if tools.facilities.has(Facility::UserOverlay) {
+        return Ok(Root::Layers(layers));
     }
-    Ok(())
+    overlay::assemble_for(layers.lower, &directory, &tools.stage, profile).map(Root::Whole)
+}
+
+/// Makes the directories of a layer that has the form of the range that begins at `base`.
+fn prepare_directories(instance: &Path, base: u32) -> Result<(), Failure> {
+    state::private_directory(instance).step(|| format!("make {}", instance.display()))?;
+    // The container's root finds its layer on the way through, and nothing else of it.
+    let (group, mode) = if base == AS_SEEN { (0, 0o700) } else { (base, 0o710) };
+    let found = fs::metadata(instance).step(|| format!("look at {}", instance.display()))?;
+    if (found.gid(), found.mode() & 0o7777) != (group, mode) {
+        chown(instance, Some(0), Some(group)).step(|| format!("set the group of {}", instance.display()))?;
+        fs::set_permissions(instance, Permissions::from_mode(mode)).step(|| format!("close {}", instance.display()))?;
+    }
+    let owner = own_directory(&instance.join("work"), base)?;
+    if owner != base {
+        chown(instance.join("work"), Some(base), Some(base)).step(|| "set the owner of the work directory")?;
+    }
+    // What the container made of its own root's owner stays.
+    let owner = own_directory(&instance.join("upper"), base)?;
+    if owner - owner % IDS == base {
+        return Ok(());
+    }
+    // The agent is about to change that; it thought the container still ran.
+    let step = format!("find the layer below {} stored for the ids from {base}", instance.display());
+    Err(Failure::step(step, &io::Error::from_raw_os_error(libc::EAGAIN)))
+}
+
+/// Makes a directory for a range, unless it is there; whose it is.
+fn own_directory(path: &Path, base: u32) -> Result<u32, Failure> {
+    match fs::create_dir(path) {
+        Err(error) if error.kind() == io::ErrorKind::AlreadyExists => {}
+        made if base == AS_SEEN => made.step(|| format!("make {}", path.display()))?,
+        made => made.and_then(|()| chown(path, Some(base), Some(base))).step(|| format!("make {}", path.display()))?,
+    }
+    Ok(fs::metadata(path).step(|| format!("look at {}", path.display()))?.uid())
 }
 
 /// The FIFOs that carry a container's output.
@@ -418,17 +468,19 @@ fn equip(
     pid: i32,
     image: OwnedFd,
     plan: &Plan,
-    directory: &Path,
+    call: &StartCall,
     channel: &OwnedFd,
     tools: &mut Tools,
 ) -> Result<(), Failure> {
     userns::map(pid, plan.uid_base)?;
     tools.netlink.plug_in(plan, pid)?;
-    let userns = userns::open(pid)?;
-    let layers = overlay::map_layers(image, directory, userns.as_fd())?;
+    let root = make_root(call, plan.profile, image, pid, tools)?;
     let dev = dev::make(plan.uid_base)?;
-    wire::send(channel, &Go {}, &[layers.lower.as_fd(), layers.writable.as_fd(), dev.as_fd()])
-        .step(|| "send its layers to the container")
+    let parts = match &root {
+        Root::Layers(layers) => vec![dev.as_fd(), layers.lower.as_fd(), layers.writable.as_fd()],
+        Root::Whole(root) => vec![dev.as_fd(), root.as_fd()],
+    };
+    wire::send(channel, &Go {}, &parts).step(|| "send its root to the container")
 }
 
 /// What a new process has reported so far: when it has ended, nothing that is done for it succeeds.

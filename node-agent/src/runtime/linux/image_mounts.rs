@@ -45,7 +45,8 @@ impl ImageMounts {
         Self { directory, mounted: HashMap::new() }
     }
 
-    /// A private copy of the image's mount, not attached anywhere. Mounts the file when no container uses it yet.
+    /// A private copy of the image's mount, not attached anywhere. Mounts the file when no container uses it yet, and for
+    /// a while when it has no `user`.
     ///
     /// # Errors
     /// The step that failed.
@@ -54,7 +55,7 @@ impl ImageMounts {
         digest: &ImageDigest,
         format: RootfsFormat,
         file: &Path,
-        user: AllocationId,
+        user: Option<AllocationId>,
     ) -> Result<OwnedFd, Failure> {
         if !self.mounted.contains_key(digest) {
             let point = self.directory.join(digest.hex());
@@ -63,12 +64,18 @@ impl ImageMounts {
             self.mounted.insert(digest.clone(), Mounted { point, users: Vec::new(), unmount_at: None });
         }
         let mounted = self.mounted.get_mut(digest).expect("inserted above");
-        if !mounted.users.contains(&user) {
+        if let Some(user) = user.filter(|user| !mounted.users.contains(user)) {
             mounted.users.push(user);
         }
-        mounted.unmount_at = None;
+        mounted.unmount_at = mounted.users.is_empty().then(|| sys::unix_ms().saturating_add(IDLE_MS));
         open_tree(CWD, &mounted.point, OpenTreeFlags::OPEN_TREE_CLONE | OpenTreeFlags::OPEN_TREE_CLOEXEC)
             .step(|| format!("copy the mount {}", mounted.point.display()))
+    }
+
+    /// Where an image is mounted, if it is.
+    #[must_use]
+    pub fn point(&self, digest: &ImageDigest) -> Option<&Path> {
+        self.mounted.get(digest).map(|mounted| mounted.point.as_path())
     }
 
     /// A container no longer runs: an image that only it used is unmounted in a while.

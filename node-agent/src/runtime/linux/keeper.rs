@@ -332,6 +332,10 @@ impl Keeper {
                 let found = self.containers.get_mut(&id).ok_or(Failure::NoContainer(id));
                 found.and_then(|container| container.console()?.resize(size)).map(|()| Reply::Done)
             }
+            Call::Image { digest, format, file } => match self.tools.images.open(&digest, format, &file, None) {
+                Ok(root) => return self.reply(connection, seq, Ok(Reply::Done), &[root.as_fd()]),
+                Err(failure) => Err(failure),
+            },
             Call::Stats { id } => self.stats(id),
         };
         self.reply(connection, seq, result, &[]);

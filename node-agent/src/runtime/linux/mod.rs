@@ -5,7 +5,8 @@
 //!
 //! ```text
 //! client ── wire ──▶ keeper ─ plan (pure: what it shall be)
-//!                      ├─ image_mounts, overlay, userns   its root: one shared image under a layer of its own
+//!                      ├─ image_mounts, overlay, userns   its root: one shared image under a layer of its own (shells
+//!                      │                                  between them where the kernel does not map ids)
 //!                      ├─ cgroup                          its limits
 //!                      ├─ netlink, bridge                 its cable, the node's network
 //!                      └─ clone3 ─▶ child ─ mounts, caps, seccomp ─▶ init (app) or the image's own init (system)
@@ -25,6 +26,7 @@ mod container;
 mod dev;
 mod exec;
 mod execs;
+mod facilities;
 mod features;
 mod files;
 mod first_boot;
@@ -40,6 +42,7 @@ mod overlay;
 mod plan;
 mod quota;
 mod seccomp;
+mod shells;
 mod startup;
 mod state;
 mod sys;
@@ -51,6 +54,7 @@ mod wire;
 
 pub use client::LinuxRuntime;
 pub use connection::LinuxConfig;
+pub use facilities::{Facility, UnknownFacility};
 pub use features::{cgroup_mode, lan_feature, probe};
 pub use netlink::BRIDGE;
 pub use plan::{mac, veth_name};

@@ -6,15 +6,16 @@
 
 use std::fs::File;
 use std::io::{self, Write};
-use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
+use std::os::fd::{AsFd, AsRawFd, BorrowedFd, OwnedFd};
 
 use rustix::fs::{AtFlags, Mode, OFlags, ResolveFlags, mkdirat, openat2, unlinkat};
 use rustix::io::Errno;
 use rustix::mount::{
-    FsMountFlags, FsOpenFlags, MountAttrFlags, MoveMountFlags, OpenTreeFlags, fsconfig_create, fsconfig_set_string,
-    fsmount, fsopen, move_mount, open_tree,
+    FsMountFlags, FsOpenFlags, MountAttrFlags, MountFlags, MoveMountFlags, OpenTreeFlags, fsconfig_create,
+    fsconfig_set_string, fsmount, fsopen, mount_remount, move_mount, open_tree,
 };
 
+use super::facilities::{Facilities, Facility};
 use super::first_boot;
 use super::plan::{Hidden, MASKED, Plan, Profile, READ_ONLY};
 use super::sys::{self, MountChange};
@@ -28,7 +29,7 @@ const INERT: MountAttrFlags =
 ///
 /// # Errors
 /// The step that failed.
-pub fn furnish(root: BorrowedFd<'_>, dev: BorrowedFd<'_>, plan: &Plan) -> Result<(), Failure> {
+pub fn furnish(root: BorrowedFd<'_>, dev: BorrowedFd<'_>, plan: &Plan, facilities: &Facilities) -> Result<(), Failure> {
     let proc = attach_new(root, "proc", "proc", &[], INERT)?;
     let sys = attach_new(root, "sys", "sysfs", &[], INERT.union(MountAttrFlags::MOUNT_ATTR_RDONLY))?;
     furnish_dev(root, dev)?;
@@ -44,7 +45,7 @@ pub fn furnish(root: BorrowedFd<'_>, dev: BorrowedFd<'_>, plan: &Plan) -> Result
     }
     mask_all(proc.as_fd(), sys.as_fd(), dev)?;
     for path in READ_ONLY {
-        make_read_only(proc.as_fd(), path, plan.profile)?;
+        make_read_only(proc.as_fd(), path, plan.profile, facilities)?;
     }
     make_directory(root, "etc")?;
     for file in &plan.files {
@@ -122,7 +123,7 @@ impl Covers<'_> {
     }
 }
 
-fn make_read_only(proc: BorrowedFd<'_>, path: &str, profile: Profile) -> Result<(), Failure> {
+fn make_read_only(proc: BorrowedFd<'_>, path: &str, profile: Profile, facilities: &Facilities) -> Result<(), Failure> {
     let cover = match open_tree(proc, path, CLONE) {
         Ok(cover) => cover,
         Err(Errno::NOENT) => return Ok(()),
@@ -130,13 +131,23 @@ fn make_read_only(proc: BorrowedFd<'_>, path: &str, profile: Profile) -> Result<
     };
     // The sysctls of a network namespace belong to its owner: an init configures them.
     let kept = (path == "sys" && profile == Profile::System).then(|| copy(proc, "sys/net")).transpose()?;
-    let change = MountChange { set: u64::from(MountAttrFlags::MOUNT_ATTR_RDONLY.bits()), userns: None };
-    sys::mount_setattr(cover.as_fd(), change).step(|| format!("make proc/{path} read-only"))?;
     attach_below(cover.as_fd(), proc, path).step(|| format!("mount onto proc/{path}"))?;
+    set_read_only(cover.as_fd(), facilities).step(|| format!("make proc/{path} read-only"))?;
     match kept {
         Some(net) => attach_below(net.as_fd(), proc, "sys/net").step(|| "mount onto proc/sys/net"),
         None => Ok(()),
     }
+}
+
+/// Nothing of the container runs yet, so it does not matter that it can be written for a moment.
+fn set_read_only(mount: BorrowedFd<'_>, facilities: &Facilities) -> io::Result<()> {
+    if facilities.has(Facility::MountSetattr) {
+        let change = MountChange { set: u64::from(MountAttrFlags::MOUNT_ATTR_RDONLY.bits()), userns: None };
+        return sys::mount_setattr(mount, change);
+    }
+    // Names all flags that it is to have; the host's /proc is still there, and leads to the mount itself.
+    let flags = MountFlags::BIND | MountFlags::RDONLY | MountFlags::NOSUID | MountFlags::NODEV | MountFlags::NOEXEC;
+    Ok(mount_remount(format!("/proc/self/fd/{}", mount.as_raw_fd()), flags, "")?)
 }
 
 const CLONE: OpenTreeFlags = OpenTreeFlags::OPEN_TREE_CLONE.union(OpenTreeFlags::OPEN_TREE_CLOEXEC);

@@ -1,5 +1,6 @@
 //! How the keeper starts: its options, its lock, its mount namespace, its socket.
 
+use std::collections::BTreeSet;
 use std::ffi::OsString;
 use std::fs::{self, File};
 use std::io;
@@ -15,6 +16,7 @@ use rustix::net::{AddressFamily, SocketAddrUnix, SocketFlags, SocketType};
 use super::cgroup::Cgroups;
 use super::child::{Programs, note};
 use super::container::Tools;
+use super::facilities::{Facilities, Facility};
 use super::holder::Holder;
 use super::image_mounts::ImageMounts;
 use super::netlink::Netlink;
@@ -24,7 +26,7 @@ use super::transit::Transit;
 use super::wire::{Context, Failure};
 use super::{init, keeper, sys};
 
-/// The `keeper` subcommand: `--state DIR --run-dir DIR --cgroup-parent PATH`.
+/// The `keeper` subcommand: `--state DIR --run-dir DIR --cgroup-parent PATH [--without FACILITY]...`.
 pub fn main(arguments: impl Iterator<Item = OsString>) -> ExitCode {
     match Options::parse(arguments).and_then(|options| serve(&options)) {
         Ok(()) => ExitCode::SUCCESS,
@@ -49,17 +51,23 @@ fn describe(failure: &Failure) -> String {
 struct Options {
     paths: Paths,
     cgroup_parent: PathBuf,
+    without: BTreeSet<Facility>,
 }
 
 impl Options {
     fn parse(mut arguments: impl Iterator<Item = OsString>) -> Result<Self, Failure> {
         let (mut state, mut run, mut cgroup_parent) = (None, None, None);
+        let mut without = BTreeSet::new();
         while let Some(name) = arguments.next() {
             let value = arguments.next().map(PathBuf::from);
             match name.to_str() {
                 Some("--state") => state = value,
                 Some("--run-dir") => run = value,
                 Some("--cgroup-parent") => cgroup_parent = value,
+                Some("--without") => {
+                    let masked = value.unwrap_or_default().to_string_lossy().parse::<Facility>();
+                    without.insert(masked.map_err(|error| Failure::Unsupported(format!("option --without: {error}")))?);
+                }
                 _ => return Err(Failure::Unsupported(format!("unknown option {}", name.display()))),
             }
         }
@@ -69,6 +77,7 @@ impl Options {
         Ok(Self {
             paths: Paths { state: need(state, "--state")?, run: need(run, "--run-dir")? },
             cgroup_parent: need(cgroup_parent, "--cgroup-parent")?,
+            without,
         })
     }
 }
@@ -76,7 +85,7 @@ impl Options {
 /// Serves for ever; returns at once when another keeper does already.
 fn serve(options: &Options) -> Result<(), Failure> {
     let paths = &options.paths;
-    for path in [paths.state.join("instances"), paths.run.join("containers"), paths.run.join("images")] {
+    for path in [paths.instances(), paths.run.join("containers"), paths.run.join("images")] {
         state::private_directory(&path).step(|| format!("make {}", path.display()))?;
     }
     let Some(_lock) = take_lock(&paths.lock())? else { return Ok(()) };
@@ -95,6 +104,7 @@ fn serve(options: &Options) -> Result<(), Failure> {
             paths: paths.clone(),
             cgroups: Cgroups::detect(&options.cgroup_parent)?,
             stage: Stage::make(paths.run.join("stage"))?,
+            facilities: Facilities::detect(&options.without),
             images: ImageMounts::new(paths.run.join("images")),
             programs: Programs::new(),
             init: init::load()?,

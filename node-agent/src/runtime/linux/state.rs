@@ -25,10 +25,22 @@ pub struct Paths {
 }
 
 impl Paths {
+    /// What is kept of instances, each in a directory of its own.
+    #[must_use]
+    pub fn instances(&self) -> PathBuf {
+        self.state.join("instances")
+    }
+
     /// Everything that is kept of an instance.
     #[must_use]
     pub fn instance(&self, id: AllocationId) -> PathBuf {
-        self.state.join("instances").join(id.to_string())
+        self.instances().join(id.to_string())
+    }
+
+    /// Shells of images.
+    #[must_use]
+    pub fn shells(&self) -> PathBuf {
+        self.state.join("shells")
     }
 
     /// Its log.
@@ -131,7 +143,7 @@ impl Saved {
     /// What reading the directory says. A file that cannot be understood is skipped: its container was never running.
     pub fn read_all(paths: &Paths) -> io::Result<Vec<Self>> {
         let mut all = Vec::new();
-        for entry in fs::read_dir(paths.state.join("instances"))? {
+        for entry in fs::read_dir(paths.instances())? {
             let Ok(bytes) = fs::read(entry?.path().join(FILE)) else { continue };
             all.extend(serde_json::from_slice::<Self>(&bytes));
         }

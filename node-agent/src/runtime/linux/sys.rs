@@ -4,6 +4,7 @@
 #![allow(unsafe_code)]
 
 mod bpf;
+mod descriptors;
 mod loop_device;
 mod quota;
 
@@ -15,6 +16,7 @@ use std::path::Path;
 use tokio::io::unix::AsyncFd;
 
 pub use bpf::{BpfInstruction, bpf_attach_device_program, bpf_device_programs, bpf_load_device_program};
+pub use descriptors::{close_all_from, close_on_exec_from};
 pub use loop_device::{loop_configure, loop_get_free};
 pub use quota::{project_set, quota_of, quota_set};
 
@@ -157,22 +159,6 @@ pub fn seccomp_install(program: &Program) -> io::Result<()> {
     };
     // SAFETY: `Instruction` has the layout of `sock_filter`; the kernel copies the program during the call.
     check(unsafe { libc::syscall(libc::SYS_seccomp, libc::SECCOMP_SET_MODE_FILTER, 0, &raw const filter) })
-}
-
-/// Marks every descriptor from `first` on close-on-exec.
-///
-/// # Errors
-/// What `close_range` says.
-pub fn close_on_exec_from(first: u32) -> io::Result<()> {
-    // SAFETY: changes flags of descriptors only; nothing is closed now.
-    check(unsafe { libc::syscall(libc::SYS_close_range, first, u32::MAX, libc::CLOSE_RANGE_CLOEXEC) })
-}
-
-/// Closes every descriptor from `first` on. For a process that will use none of them again: their owners in this
-/// process's memory must be forgotten (the caller never returns to them).
-pub fn close_all_from(first: u32) {
-    // SAFETY: called by forked processes only, which from here on touch no descriptor but 0 to 2 and new ones.
-    unsafe { libc::syscall(libc::SYS_close_range, first, u32::MAX, 0) };
 }
 
 /// Duplicates `fd` onto one of the standard descriptors 0, 1, 2.

@@ -4,9 +4,7 @@ use std::fs;
 use std::os::fd::OwnedFd;
 
 use super::wire::{Context, Failure};
-
-/// How many ids a container has.
-pub const IDS: u32 = 65_536;
+use crate::owners::IDS;
 
 /// Maps the ids of the user namespace that process `pid` was born in.
 ///

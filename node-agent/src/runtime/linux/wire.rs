@@ -11,6 +11,7 @@ use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
 use std::path::PathBuf;
 
 use crate::runtime::ContainerStatus;
+use roost_types::image::{ImageDigest, RootfsFormat};
 use roost_types::size::Resources;
 use roost_types::stream::Resize;
 use roost_types::sync::NodeNetwork;
@@ -24,9 +25,9 @@ use serde::{Deserialize, Serialize};
 /// Version of this protocol.
 pub const VERSION: u32 = 1;
 /// What was added within the version: 1 = files, consoles, live limits, pauses; 2 = users,
-/// working directories and stop signals. A keeper cuts off who asks what it does
+/// working directories and stop signals; 3 = shells. A keeper cuts off who asks what it does
 /// not know, so the agent asks only what its keeper has.
-pub const MINOR: u32 = 2;
+pub const MINOR: u32 = 3;
 /// The longest message: 128 KiB, 500 containers in a list. Below the default socket buffer of 208 KiB.
 pub const MAX_MESSAGE: usize = 128 * 1024;
 /// The longest message of a new process to the keeper and back, which carry a failure at most: 8 KiB.
@@ -132,6 +133,15 @@ pub enum Call {
         /// To what.
         size: Resize,
     },
+    /// The root of an image, mounted if it is not: a copy of the mount, attached nowhere, is beside the reply.
+    Image {
+        /// Which.
+        digest: ImageDigest,
+        /// How its file is to be mounted.
+        format: RootfsFormat,
+        /// Its file.
+        file: PathBuf,
+    },
     /// What a container uses.
     Stats {
         /// Which.
@@ -151,6 +161,9 @@ pub struct StartCall {
     /// The interface of the LAN that it is put on, if it wants to be on one.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub lan: Option<String>,
+    /// Ids are not mapped: the image's shell for the container's range, which its layer has the form of too.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub shell: Option<PathBuf>,
 }
 
 /// Keeper to agent.
