@@ -81,6 +81,7 @@ pub fn spec(n: u8, image: ImageDigest, image_bytes: u64) -> AllocationSpec {
         network: roost_types::instance::Network::Bridge,
         address: Ipv4Addr::new(10, 77, 1, 10 + n),
         uid_base: 0x1_0000 * u32::from(n),
+        quota_id: None,
         publish: vec![],
         restart: RestartPolicy::OnFailure,
         seed_from: None,

@@ -1,16 +1,17 @@
 //! Asking the scheduler: what it is told of nodes and instances, and what becomes of its answer.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 
 use roost_scheduler::{Candidate, Heat, Request, fits_anywhere, schedule};
 use roost_thermal::{Monitoring, NodeHeat};
 use roost_types::allocation::{AllocationDesired, Strain};
 use roost_types::node::Amounts;
 use roost_types::placement::Filter;
+use roost_types::rack::IdRanges;
 use roost_types::snapshot::SnapshotWish;
 use roost_types::{
     AllocationId, AllocationReport, AllocationSpec, AllocationState, Code, ImageDigest, MemoryBytes, MilliCelsius,
-    NodeId, NodeStatus, NodeUse, Placement, Problem, SnapshotId, SnapshotState, ThermalState, Timestamp,
+    Name, NodeId, NodeStatus, NodeUse, Placement, Problem, SnapshotId, SnapshotState, ThermalState, Timestamp,
 };
 
 use crate::cluster::Cluster;
@@ -18,8 +19,10 @@ use crate::draft::Draft;
 use crate::features;
 use crate::row::{AllocationRow, InstanceRow, NodeRow, Row, Source};
 
-/// Host ids of an instance: 65,536, by its number in the node's network, so no two on a node overlap.
-const IDS_PER_INSTANCE: u32 = 65_536;
+/// Host ids of an instance, or of a project whose instances share them.
+const IDS: u32 = 65_536;
+/// Ranges of so many ids: the first is the board's own, and the last holds the id that means none.
+const RANGES: std::ops::RangeInclusive<u32> = 1..=65_534;
 /// How far below hot a board in hot air must be predicted to stay to take work when the whole rack is hot.
 const HOT_AIR_HEADROOM: MilliCelsius = MilliCelsius::whole(5);
 
@@ -300,6 +303,7 @@ pub fn allocate(
     let network = draft.cluster.config.network;
     let taken: Vec<_> = draft.cluster.allocations_on(node).map(|other| other.spec.address).collect();
     let host = network.hosts().find(|host| !taken.contains(&network.address(node_row.network_index, *host)))?;
+    let (uid_base, quota_id) = ids(&draft.cluster, &row.project, node, host)?;
     let own = || image.init.clone().map(|init| vec![init]);
     let said = || Some(image.startup.command.clone()).filter(|command| !command.is_empty());
     let command = row.command.clone().or_else(own).or_else(said)?;
@@ -328,7 +332,8 @@ pub fn allocate(
         stop_signal: image.startup.stop_signal.filter(|_| !system),
         resources: row.resources,
         address: network.address(node_row.network_index, host),
-        uid_base: host * IDS_PER_INSTANCE,
+        uid_base,
+        quota_id,
         publish: row.publish.clone(),
         network: row.network,
         restart: row.restart,
@@ -363,6 +368,25 @@ pub fn allocate(
         draft.touch_node(node);
     }
     Some(id)
+}
+
+/// The first of an instance's ids on a node, and the number that its disk is counted under where that is not unique. `host`
+/// is the instance's number in the node's network. Two ranges overlap only as one and the same, and a range is given out
+/// again when no allocation is left that had it: the files of one that ended keep it.
+fn ids(cluster: &Cluster, project: &Name, node: NodeId, host: u32) -> Option<(u32, Option<u32>)> {
+    let shares = cluster.config.rack.projects.get(project).is_some_and(|project| project.ids == IdRanges::Shared);
+    let here = || cluster.allocations_on(node).map(|row| &row.spec);
+    // Those that had a range of their own when the setting was made keep it to themselves.
+    let shared = here().find(|spec| shares && spec.project == *project && spec.quota_id.is_some());
+    let base = match shared {
+        Some(sibling) => sibling.uid_base,
+        None => {
+            let taken: BTreeSet<u32> = here().map(|spec| spec.uid_base).collect();
+            let numbers = (host..=*RANGES.end()).chain(*RANGES.start()..host);
+            numbers.map(|number| number * IDS).find(|base| !taken.contains(base))?
+        }
+    };
+    Some((base, shares.then_some(base + host)))
 }
 
 fn snapshots_to_carry(row: &InstanceRow) -> Vec<SnapshotWish> {

@@ -115,8 +115,11 @@ pub struct AllocationSpec {
     pub network: Network,
     /// Its address, unused on the LAN; the prefix length is that of the node's instance network.
     pub address: Ipv4Addr,
-    /// First of the 65,536 host ids its users are mapped to.
+    /// First of the 65,536 host ids its users are mapped to: a multiple of 65,536, and not 0.
     pub uid_base: u32,
+    /// The number that its disk is counted under. When absent it is `uid_base`, which then no other instance of the node has.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub quota_id: Option<u32>,
     /// Published ports.
     pub publish: Vec<Publish>,
     /// What to do when the first process ends by itself.

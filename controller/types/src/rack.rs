@@ -11,7 +11,7 @@ use crate::action::ActingMode;
 use crate::cooling::Fan;
 use crate::{Eligibility, MilliCelsius, MilliPercent, Name, NodeStatus, Timestamp};
 
-pub use config::{HubConfig, RackConfig, ZoneConfig};
+pub use config::{HubConfig, IdRanges, ProjectConfig, RackConfig, ZoneConfig};
 
 /// How hot a zone or node is. `unknown` is never cool.
 #[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Debug, Default, Serialize, Deserialize)]

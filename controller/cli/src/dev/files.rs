@@ -92,6 +92,7 @@ fn rack_config(layout: &Layout, mode: ActingMode) -> RackConfig {
         power: (1..).zip(plans.iter().take(layout.relays().into())).map(relay).collect(),
         mode,
         nodes: plans.iter().map(|p| (p.name.clone(), p.slot.clone())).collect::<BTreeMap<_, _>>(),
+        projects: BTreeMap::new(),
     }
 }
 

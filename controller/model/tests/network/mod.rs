@@ -6,6 +6,7 @@ use std::net::Ipv4Addr;
 use roost_model::{Cluster, Command, Config, InstanceNetwork};
 use roost_types::instance::{CreateInstance, Network};
 use roost_types::placement::Constraints;
+use roost_types::rack::{IdRanges, ProjectConfig};
 use roost_types::{Code, EventKind, InstanceState, Name, NodeId, SyncRequest};
 
 use crate::world::{World, config, name};
@@ -127,6 +128,39 @@ fn a_full_instance_network_is_a_clear_refusal_and_its_addresses_are_used_again()
     world.run(1);
     let again = world.instance("i5");
     assert_eq!((again.state, again.address), (InstanceState::Running, Some(freed)));
+    world.check();
+}
+
+#[test]
+fn a_projects_instances_share_their_ids_where_it_says_so() {
+    let mut rack = config().rack;
+    rack.projects.insert(name("shop"), ProjectConfig { ids: IdRanges::Shared });
+    let mut world = World::with(Config { rack, ..config() }, 7);
+    let ids = |world: &World, instance: &str| {
+        let id = world.cluster.find_instance(instance).unwrap().id;
+        let spec = &world.cluster.allocations_of(id).next().unwrap().spec;
+        (spec.uid_base / 65_536, spec.quota_id.map(|id| id % 65_536))
+    };
+    for (instance, project) in [("web", "shop"), ("a", "blog"), ("db", "shop"), ("b", "blog")] {
+        world.launch(request(instance, project, Some("n01"))).unwrap();
+    }
+    world.launch(request("far", "shop", Some("n02"))).unwrap();
+    world.run(1);
+    assert_eq!(["web.shop", "db.shop"].map(|i| ids(&world, i)), [(2, Some(2)), (2, Some(4))]);
+    assert_eq!(["a.blog", "b.blog"].map(|i| ids(&world, i)), [(3, None), (5, None)]);
+    assert_eq!(ids(&world, "far.shop"), (2, Some(2)), "another node has ranges of its own");
+    // The range stays the project's while one of it has files there, though the number is free.
+    world.must(Command::DeleteInstance { instance: "web.shop".into() });
+    world.run(1);
+    world.launch(request("c", "blog", Some("n01"))).unwrap();
+    assert_eq!((ids(&world, "c.blog"), ids(&world, "db.shop").0), ((4, None), 2));
+    world.must(Command::DeleteInstance { instance: "db.shop".into() });
+    world.launch(request("d", "blog", Some("n01"))).unwrap();
+    assert_ne!(ids(&world, "d.blog").0, 2, "until the node has said that nothing is left");
+    world.run(1);
+    world.must(Command::DeleteInstance { instance: "a.blog".into() });
+    world.run(1);
+    world.launch(request("web", "shop", Some("n01"))).unwrap();
     world.check();
 }
 

@@ -114,6 +114,7 @@ fn rack() -> RackConfig {
         nodes: (1..=6).map(node).collect(),
         mode: ActingMode::Act,
         power: (1..=6).map(|n| (name(&format!("n{n:02}")), format!("hub0:{n}").parse().unwrap())).collect(),
+        projects: BTreeMap::new(),
     }
 }
 
@@ -372,7 +373,13 @@ impl World {
             let specs: Vec<_> = self.cluster.allocations_on(node.id).map(|row| &row.spec).collect();
             for (at, spec) in specs.iter().enumerate() {
                 assert!(specs[..at].iter().all(|other| other.address != spec.address), "an address is given out twice");
-                assert!(specs[..at].iter().all(|other| other.uid_base != spec.uid_base), "ids are given out twice");
+                for other in &specs[..at] {
+                    let siblings = other.project == spec.project && other.quota_id.is_some() && spec.quota_id.is_some();
+                    assert!(siblings || other.uid_base != spec.uid_base, "ids are given out twice");
+                    let counted_as = |spec: &AllocationSpec| spec.quota_id.unwrap_or(spec.uid_base);
+                    assert_ne!(counted_as(other), counted_as(spec), "two disks are counted as one");
+                }
+                assert!(spec.uid_base > 0 && spec.uid_base.is_multiple_of(65_536), "{}", spec.uid_base);
             }
         }
         for instance in self.cluster.instances() {

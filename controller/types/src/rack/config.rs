@@ -69,6 +69,29 @@ pub struct RackConfig {
     /// The relay that cuts a node's power while its coil has current, by the node's name.
     #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
     pub power: BTreeMap<Name, HubOutput>,
+    /// Settings of projects, by name; a project that is not here has the defaults.
+    #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
+    pub projects: BTreeMap<Name, ProjectConfig>,
+}
+
+/// What holds for the instances of a project.
+#[derive(Clone, Copy, PartialEq, Eq, Debug, Default, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct ProjectConfig {
+    /// The ids that they have on a node.
+    #[serde(default)]
+    pub ids: IdRanges,
+}
+
+/// The ids that the instances of a project have on a node. Those of different projects never overlap.
+#[derive(Clone, Copy, PartialEq, Eq, Debug, Default, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum IdRanges {
+    /// 65,536 for each instance.
+    #[default]
+    Own,
+    /// 65,536 for all of them together.
+    Shared,
 }
 
 impl RackConfig {

@@ -47,6 +47,7 @@ pub(crate) fn spec(n: u8, restart: RestartPolicy) -> AllocationSpec {
         network: roost_types::instance::Network::Bridge,
         address: Ipv4Addr::new(10, 77, 1, 10 + n),
         uid_base: 0x1_0000 * u32::from(n),
+        quota_id: None,
         publish: vec![format!("{}:80", 18_000 + u16::from(n)).parse().unwrap()],
         restart,
         seed_from: None,

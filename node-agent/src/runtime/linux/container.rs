@@ -107,7 +107,7 @@ impl Container {
         let id = call.spec.id;
         let directory = tools.paths.instance(id);
         prepare_directories(&directory, if call.shell.is_some() { plan.uid_base } else { AS_SEEN })?;
-        quota::limit(&directory, plan.uid_base, call.spec.resources.disk_bytes.0)?;
+        quota::limit(&directory, plan.quota_id, call.spec.resources.disk_bytes.0)?;
         let log = Writer::new(tools.paths.log(id));
         make_output(&tools.paths.scratch(id))?;
         let output = open_output(&tools.paths.scratch(id), libc::O_NONBLOCK)?;
@@ -146,6 +146,7 @@ impl Container {
             stop_signal: plan.stop_signal.unwrap_or_else(|| stop_signal(plan, &image)),
             uid_base: plan.uid_base,
             starts: starts.saturating_add(1),
+            quota_id: plan.quota_id,
             environment: plan.environment.clone(),
             user: plan.user.clone(),
             workdir: plan.workdir.clone(),

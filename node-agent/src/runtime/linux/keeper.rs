@@ -383,9 +383,10 @@ impl Keeper {
             return Err(Failure::NotRunning);
         }
         self.tools.cgroups.limit(&id.to_string(), resources)?;
-        let uid_base = container.saved.uid_base;
-        if uid_base > 0 {
-            quota::limit(&self.tools.paths.instance(id), uid_base, resources.disk_bytes.0)?;
+        let Saved { quota_id, uid_base, .. } = container.saved;
+        let counted_as = if quota_id > 0 { quota_id } else { uid_base };
+        if counted_as > 0 {
+            quota::limit(&self.tools.paths.instance(id), counted_as, resources.disk_bytes.0)?;
         }
         Ok(())
     }

@@ -69,6 +69,8 @@ pub struct Plan {
     pub profile: Profile,
     /// First of its 65,536 host ids.
     pub uid_base: u32,
+    /// The number that its disk is counted under.
+    pub quota_id: u32,
     /// Host name.
     pub host_name: String,
     /// First process: command and arguments.
@@ -145,6 +147,7 @@ pub fn plan(
     Plan {
         profile: if spec.system { Profile::System } else { Profile::App },
         uid_base: spec.uid_base,
+        quota_id: spec.quota_id.unwrap_or(spec.uid_base),
         command: spec.command.clone(),
         environment: environment(&spec.env, spec.system),
         // An init of its own is the container's root, whatever its image says of commands.

@@ -1,5 +1,5 @@
-//! How much disk a container's writable layer may take: a project quota of the file system below it, under the number of
-//! the container's first host id, which no other container of the node has.
+//! How much disk a container's writable layer may take: a project quota of the file system below it, under a number that no
+//! other container of the node has: that of its first host id, unless it shares its ids.
 //!
 //! Needs ext4, xfs or f2fs mounted with `prjquota`; where there is none the limit is not in force, the node's features
 //! say so, and instances that asked for a limit are not placed there. The board's own root is not bound by a quota, so a

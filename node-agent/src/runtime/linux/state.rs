@@ -87,6 +87,9 @@ pub struct Saved {
     /// How often it was started; 0 when an older keeper wrote this.
     #[serde(default)]
     pub starts: u32,
+    /// The number that its disk is counted under; 0 when an older keeper wrote this: then that is `uid_base`.
+    #[serde(default)]
+    pub quota_id: u32,
     /// Environment, for exec.
     pub environment: Vec<String>,
     /// As whom its command runs, for exec; empty for root.
