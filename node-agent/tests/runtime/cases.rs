@@ -49,6 +49,8 @@ cases![
     an_image_cannot_bend_the_places_that_are_mounted_on,
     written_files_stay_inside_the_root,
     a_container_cannot_bend_its_next_start,
+    a_terminal_is_one_of_the_containers_devpts_or_none,
+    what_a_user_says_is_data,
     no_capability_is_inherited,
     nobody_of_the_board_can_enter_a_containers_directories,
     no_control_socket_can_be_reached,

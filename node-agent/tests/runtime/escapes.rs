@@ -6,9 +6,11 @@
 use std::fs;
 use std::os::unix::fs::{MetadataExt, PermissionsExt, symlink};
 use std::path::{Path, PathBuf};
+use std::time::Duration;
 
-use roost_agent::runtime::Runtime;
+use roost_agent::runtime::{ExecPlan, Runtime};
 use roost_types::AllocationSpec;
+use roost_types::stream::Resize;
 
 use crate::rig::Rig;
 
@@ -184,11 +186,59 @@ pub async fn a_container_cannot_bend_its_next_start(rig: &Rig) {
     );
     let (text, _) = rig.exec(spec.id, &["sh", "-c", &script]).await;
     assert!(text.contains("->"), "the link was made: {text}");
-    rig.runtime.stop(spec.id, std::time::Duration::ZERO).await.expect("stop");
+    rig.runtime.stop(spec.id, Duration::ZERO).await.expect("stop");
     spec.epoch += 1;
     let error = rig.runtime.start(&spec, &rig.image, &rig.network).await.expect_err("no place for /sys");
     assert!(error.to_string().contains("sys"), "{error}");
     canary.assert_untouched();
+}
+
+/// CVE-2025-52565: a terminal in whose place the container has put something else, while one is opened for it.
+pub async fn a_terminal_is_one_of_the_containers_devpts_or_none(rig: &Rig) {
+    let spec = system(rig);
+    rig.start(&spec).await;
+    let (text, code) = rig.exec(spec.id, &["umount", "-l", "/dev/pts"]).await;
+    assert_eq!(code, 0, "{text}");
+    let plan = ExecPlan { command: vec!["true".into()], env: Vec::new(), tty: Some(Resize { cols: 80, rows: 24 }) };
+    for bend in [
+        "ln -s /dev/null /dev/pts/ptmx",
+        "mknod /dev/pts/ptmx p",
+        "cp /dev/null /dev/pts/ptmx",
+        "rmdir /dev/pts; ln -s /proc/1/root/dev/pts /dev/pts",
+        "mkdir /dev/pts; touch /dev/pts/ptmx; mount -o bind /dev/zero /dev/pts/ptmx",
+    ] {
+        let (text, code) = rig.exec(spec.id, &["sh", "-c", bend]).await;
+        assert_eq!(code, 0, "{bend}: {text}");
+        let opening = tokio::time::timeout(Duration::from_secs(20), rig.runtime.exec(spec.id, &plan)).await;
+        let error = opening.expect("nobody waits for what the container made").expect_err("no terminal");
+        assert!(error.to_string().contains("terminal"), "{bend}: {error}");
+        rig.exec(
+            spec.id,
+            &["sh", "-c", "umount /dev/pts/ptmx; rm -rf /dev/pts/ptmx; rm -f /dev/pts; mkdir -p /dev/pts"],
+        )
+        .await;
+    }
+}
+
+/// Incus's CVE-2026-23953, CVE-2026-53488: what a user or an image says, taken for settings of the runtime.
+pub async fn what_a_user_says_is_data(rig: &Rig) {
+    let mut spec =
+        rig.spec(&["sh", "-c", "echo \"[$TRAP]\" \"[$PATH_2]\" \"$0\"; exec sleep 1000", "--state=/\n; reboot"]);
+    spec.env.insert("TRAP".into(), "a\nPATH_2=/evil\nlxc.hook.start=/bin/sh".into());
+    rig.start(&spec).await;
+    rig.wait_for_log(spec.id, "reboot").await;
+    let expected = "[a\nPATH_2=/evil\nlxc.hook.start=/bin/sh] [] --state=/\n; reboot\n";
+    assert_eq!(rig.log(spec.id).await, expected);
+    let plan = ExecPlan { command: vec!["env".into()], env: vec!["X=1\nPATH_2=/evil".into()], tty: None };
+    let session = rig.runtime.exec(spec.id, &plan).await.expect("exec");
+    assert_eq!(session.exit.await.expect("an exit status").code, 0);
+    let (text, _) = rig.exec(spec.id, &["sh", "-c", "echo \"[$PATH_2]\""]).await;
+    assert_eq!(text, "[]\n");
+    // A NUL ends a string for the kernel and for nobody else: it is refused, not cut off.
+    let mut cut = rig.spec(&["sleep", "1000"]);
+    cut.env.insert("A".into(), "b\0c".into());
+    let error = rig.runtime.start(&cut, &rig.image, &rig.network).await.expect_err("a NUL byte");
+    assert!(error.to_string().contains("NUL"), "{error}");
 }
 
 /// CVE-2022-29162 and others: capabilities that come back by execution.
@@ -226,8 +276,13 @@ pub async fn nobody_of_the_board_can_enter_a_containers_directories(rig: &Rig) {
         };
         assert_eq!((meta.uid(), meta.gid(), meta.mode() & 0o777), (0, group, mode), "{}", directory.display());
     }
-    let images = fs::metadata(rig.config.run_dir.join("images")).expect("a directory");
-    assert_eq!(images.mode() & 0o777, 0o700);
+    let closed = ["images", "containers"].map(|name| rig.config.run_dir.join(name));
+    let kept = [rig.config.state_dir.clone(), rig.config.state_dir.join("instances")];
+    let shells = rig.shifts_ids().then(|| rig.config.state_dir.join("shells"));
+    for directory in closed.into_iter().chain(kept).chain(shells) {
+        let meta = fs::metadata(&directory).expect("a directory");
+        assert_eq!((meta.uid(), meta.mode() & 0o777), (0, 0o700), "{}", directory.display());
+    }
 }
 
 /// CVE-2020-15257: a control socket that containers can reach.
@@ -237,7 +292,12 @@ pub async fn no_control_socket_can_be_reached(rig: &Rig) {
     let (text, code) = rig.exec(spec.id, &["cat", "/proc/net/unix"]).await;
     assert_eq!((text.lines().count(), code), (1, 0), "only the heading: {text}");
     let socket = fs::metadata(rig.config.run_dir.join("keeper.sock")).expect("a socket");
-    assert_eq!(socket.mode() & 0o777, 0o600);
+    assert_eq!((socket.uid(), socket.mode() & 0o777), (0, 0o600));
+    // And nothing of the runtime's listens on the network.
+    for table in ["/proc/net/tcp", "/proc/net/udp", "/proc/net/tcp6", "/proc/net/udp6"] {
+        let sockets = fs::read_to_string(table).unwrap_or_default();
+        assert!(sockets.lines().count() <= 1, "{table}: {sockets}");
+    }
 }
 
 /// CVE-2022-0492: a version 1 hierarchy mounted inside, and its release agent set.

@@ -22,7 +22,8 @@ cases![
     a_shell_that_was_left_half_done_is_removed_and_not_used,
 ];
 
-/// Those cases that roots and owners matter to, which are run as on older kernels as well.
+/// Those cases that roots and owners matter to, which are run as on older kernels as well: those first that the ways to
+/// make a root differ in most.
 pub const ON_OLDER_KERNELS: &[&str] = &[
     "a_container_sees_the_owners_of_its_image_and_makes_files_of_its_own",
     "a_layer_is_changed_when_the_kernel_is",

@@ -1,7 +1,7 @@
 /* Reports what a container may do, from inside: one fact a line, the same on every machine with the same rules.
  *
  *   capabilities and modes of this process    open files    devices    mounts
- *   what of /proc and /sys can be opened for writing        system calls that are refused
+ *   what of /proc and /sys can be opened for writing        sockets, namespaces, system calls that are refused
  *
  * A system call is tried with arguments that are all zero, in a process of its own that an alarm ends: it is refused
  * when the answer is EPERM or, for numbers that the kernel has, ENOSYS.
@@ -11,10 +11,13 @@
 #include <errno.h>
 #include <fcntl.h>
 #include <limits.h>
+#include <netinet/in.h>
+#include <sched.h>
 #include <signal.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/socket.h>
 #include <sys/stat.h>
 #include <sys/syscall.h>
 #include <sys/sysmacros.h>
@@ -119,6 +122,28 @@ static void calls(void) {
     }
 }
 
+/* Parts of the kernel that few programs need and many exploits did. */
+static void doors(void) {
+    static const struct { const char *name; int family, type; } sockets[] = {
+        {"alg", AF_ALG, SOCK_SEQPACKET}, {"vsock", AF_VSOCK, SOCK_STREAM},
+        {"packet", AF_PACKET, SOCK_RAW}, {"raw", AF_INET, SOCK_RAW},
+    };
+    for (size_t i = 0; i < sizeof sockets / sizeof *sockets; i++) {
+        int fd = socket(sockets[i].family, sockets[i].type, sockets[i].family == AF_INET ? IPPROTO_ICMP : 0);
+        if (fd < 0) printf("refused socket %s\n", sockets[i].name);
+        else close(fd);
+    }
+    fflush(stdout);
+    long child = syscall(SYS_clone, CLONE_NEWUSER | SIGCHLD, 0, 0, 0, 0);
+    if (child == 0) _exit(0);
+    if (child < 0) printf("refused clone into a user namespace\n");
+    else waitpid(child, NULL, 0);
+    child = fork();
+    if (child == 0) _exit(unshare(CLONE_NEWUSER) == 0);
+    int ended = 0;
+    if (waitpid(child, &ended, 0) > 0 && WEXITSTATUS(ended) == 0) printf("refused user namespace\n");
+}
+
 int main(void) {
     open_files();
     status();
@@ -126,6 +151,7 @@ int main(void) {
     mounts();
     walk("/proc", writable);
     walk("/sys", writable);
+    doors();
     fflush(stdout);
     calls();
     return 0;
