@@ -199,7 +199,8 @@ pub async fn a_terminal_is_one_of_the_containers_devpts_or_none(rig: &Rig) {
     rig.start(&spec).await;
     let (text, code) = rig.exec(spec.id, &["umount", "-l", "/dev/pts"]).await;
     assert_eq!(code, 0, "{text}");
-    let plan = ExecPlan { command: vec!["true".into()], env: Vec::new(), tty: Some(Resize { cols: 80, rows: 24 }) };
+    let plan =
+        ExecPlan { command: vec!["true".into()], tty: Some(Resize { cols: 80, rows: 24 }), ..ExecPlan::default() };
     for bend in [
         "ln -s /dev/null /dev/pts/ptmx",
         "mknod /dev/pts/ptmx p",
@@ -229,7 +230,7 @@ pub async fn what_a_user_says_is_data(rig: &Rig) {
     rig.wait_for_log(spec.id, "reboot").await;
     let expected = "[a\nPATH_2=/evil\nlxc.hook.start=/bin/sh] [] --state=/\n; reboot\n";
     assert_eq!(rig.log(spec.id).await, expected);
-    let plan = ExecPlan { command: vec!["env".into()], env: vec!["X=1\nPATH_2=/evil".into()], tty: None };
+    let plan = ExecPlan { command: vec!["env".into()], env: vec!["X=1\nPATH_2=/evil".into()], ..ExecPlan::default() };
     let session = rig.runtime.exec(spec.id, &plan).await.expect("exec");
     assert_eq!(session.exit.await.expect("an exit status").code, 0);
     let (text, _) = rig.exec(spec.id, &["sh", "-c", "echo \"[$PATH_2]\""]).await;
