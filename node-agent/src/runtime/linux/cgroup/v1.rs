@@ -53,7 +53,10 @@ impl Hierarchies {
                         }
                     }
                 }
-                Some("cgroup2") => found.unified = Some(point),
+                // As with the controllers, the first: later ones are somebody's view of a part of it.
+                Some("cgroup2") => {
+                    found.unified.get_or_insert(point);
+                }
                 _ => {}
             }
         }
@@ -325,6 +328,14 @@ mod tests {
         assert_eq!(old.groups("x"), ["cpu", "cpuacct"].map(below));
         let hybrid = Hierarchies::from_mounts(HYBRID, Path::new("roost"));
         assert_eq!(hybrid.earlier_groups("x").count(), 0, "a hierarchy that is used is no earlier one");
+    }
+
+    #[test]
+    fn what_shows_a_part_of_a_hierarchy_elsewhere_changes_nothing() {
+        let views = "36 30 0:28 /x /run/x/memory rw - cgroup cgroup rw,memory\n37 30 0:30 /x /run/x/all rw - cgroup2 cgroup2 rw\n";
+        let found = Hierarchies::from_mounts(&format!("{HYBRID}{views}"), Path::new("roost"));
+        let alone = Hierarchies::from_mounts(HYBRID, Path::new("roost"));
+        assert_eq!(found.groups("x"), alone.groups("x"));
     }
 
     #[test]
