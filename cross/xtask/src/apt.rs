@@ -14,7 +14,8 @@ pub struct Need {
     pub probe: &'static str,
 }
 
-const fn need(package: &'static str, probe: &'static str) -> Need {
+/// Names a need.
+pub const fn need(package: &'static str, probe: &'static str) -> Need {
     Need { package, probe }
 }
 

@@ -5,6 +5,7 @@
 
 mod apt;
 mod bench;
+mod conformance;
 mod purity;
 mod repo;
 mod step;
@@ -28,6 +29,8 @@ enum Chore {
     Test(test::Options),
     /// Measure, each figure beside a peer in the same run
     Bench(bench::Options),
+    /// Run suites for OCI runtimes over ours, beside crun; writes docs/reference/conformance.md
+    Conformance(conformance::Options),
     /// Check that the pure crates have no I/O, clock, randomness or async
     CheckPure,
 }
@@ -36,6 +39,7 @@ fn main() -> ExitCode {
     let result = match Args::parse().chore {
         Chore::Test(options) => test::run(&options),
         Chore::Bench(options) => bench::run(&options),
+        Chore::Conformance(options) => conformance::run(&options),
         Chore::CheckPure => purity::run().map(|report| {
             println!("{report}");
             report.tally.failed == 0
