@@ -10,6 +10,8 @@ use super::{Outcome, Run, Runtime, Test, commit, in_sandbox, page};
 
 /// One file of tests.
 const FILE: Duration = Duration::from_secs(300);
+/// One test, in seconds: some wait for what never comes over a runtime that does not refuse it.
+const ONE: &str = "30";
 
 /// Runs the suite over both.
 ///
@@ -39,7 +41,7 @@ pub fn run(directory: &Path, ours: &Runtime<'_>, peer: &Runtime<'_>, only: &str)
 
 fn call(directory: &Path, runtime: &Runtime<'_>, file: &str) -> Result<Vec<Test>> {
     let mut bats = Command::new("bats");
-    bats.args(["--tap", file]).env("RUNC", runtime.program);
+    bats.args(["--tap", file]).env("RUNC", runtime.program).env("BATS_TEST_TIMEOUT", ONE);
     let (output, _) = in_sandbox(runtime, FILE, directory, &mut bats)?;
     let group = file.trim_end_matches(".bats");
     let mut tests = parse(group, &output);
@@ -78,6 +80,7 @@ fn parse(group: &str, output: &str) -> Vec<Test> {
         };
         let Some((_, name)) = rest.split_once(' ') else { continue };
         let (name, skipped) = name.split_once(" # skip").map_or((name, false), |(name, _)| (name, true));
+        let name = name.split_once(" # timeout").map_or(name, |(name, _)| name);
         let outcome = match (passed, skipped) {
             (_, true) => Outcome::Skipped,
             (true, false) => Outcome::Passed,
@@ -94,7 +97,7 @@ mod tests {
 
     #[test]
     fn outcomes_are_read_from_what_bats_prints() {
-        let output = "1..3\nok 1 runc x\nnot ok 2 runc y [z]\n# (in test file a.bats)\n# Error: no such thing\n\
+        let output = "1..3\nok 1 runc x\nnot ok 2 runc y [z] # timeout after 30s\n# (in test file a.bats)\n# Error: no such thing\n\
                       ok 3 runc w # skip test requires criu\n";
         let test = |name: &str, outcome| Test { group: "a".into(), name: name.into(), outcome };
         assert_eq!(
