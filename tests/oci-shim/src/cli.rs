@@ -133,10 +133,10 @@ pub struct Exec {
     /// Added to the environment, NAME=value
     #[arg(short, long)]
     pub env: Vec<String>,
-    /// Only `/` is had
+    /// Where it begins
     #[arg(long)]
     pub cwd: Option<String>,
-    /// Only root is had
+    /// Whom it runs as, `USER[:GROUP]`
     #[arg(short, long)]
     pub user: Option<String>,
     /// Give it a terminal

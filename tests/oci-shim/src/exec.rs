@@ -62,12 +62,17 @@ fn plan(options: &Exec) -> Result<ExecPlan> {
     };
     wanted::check_process(&process)?;
     ensure!(!process.args.is_empty(), "exec: no command");
-    let user = options.user.as_deref().unwrap_or("0");
-    ensure!(["0", "0:0", "root"].contains(&user), "exec: a process begins as root of its instance, not as {user}");
     let tty = process.terminal.then_some(Resize { cols: 80, rows: 24 });
     ensure!(tty.is_some() == options.console_socket.is_some(), "a terminal and --console-socket go together");
+    // A process that a file describes has a user, be it root; one of the command line is whoever the container is.
+    let user = match (&options.user, &options.process) {
+        (Some(user), _) => Some(user.clone()),
+        (None, Some(_)) => Some(format!("{}:{}", process.user.uid, process.user.gid)),
+        (None, None) => None,
+    };
+    let workdir = (!process.cwd.is_empty()).then_some(process.cwd);
     let env = process.env.into_iter().chain(options.env.iter().cloned()).collect();
-    Ok(ExecPlan { command: process.args, env, tty })
+    Ok(ExecPlan { command: process.args, env, tty, user, workdir })
 }
 
 /// Runs this program again, with the same arguments and as a process of its own; returns when the process in the

@@ -34,7 +34,10 @@ pub fn make(rootfs: &Path, directory: &Path) -> Result<PathBuf> {
     fs::create_dir(&gate).with_context(|| format!("make {}", gate.display()))?;
     fs::write(gate.join("gate"), GATE).context("write the gate")?;
     fs::set_permissions(gate.join("gate"), fs::Permissions::from_mode(0o755)).context("write the gate")?;
-    nix::unistd::mkfifo(&gate.join("gate.fifo"), Mode::from_bits_truncate(0o600)).context("make the gate's FIFO")?;
+    let fifo = gate.join("gate.fifo");
+    nix::unistd::mkfifo(&fifo, Mode::from_bits_truncate(0o600)).context("make the gate's FIFO")?;
+    // Whoever the command runs as waits at it.
+    fs::set_permissions(&fifo, fs::Permissions::from_mode(0o644)).context("open the gate's FIFO to all")?;
     run(Command::new("mkfs.erofs").arg(&image).arg(&stage))?;
     fs::remove_dir_all(&stage).with_context(|| format!("remove {}", stage.display()))?;
     Ok(image)

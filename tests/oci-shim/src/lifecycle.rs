@@ -106,7 +106,8 @@ pub async fn start(node: &Node, id: &str) -> Result<()> {
     let runtime = node.runtime().await?;
     let (status, _) = record.status(&runtime).await?;
     ensure!(status == Status::Created, "cannot start a container that is {}", status.as_str());
-    let plan = ExecPlan { command: image::open_gate(), env: Vec::new(), tty: None };
+    let root = Some("0:0".to_owned());
+    let plan = ExecPlan { command: image::open_gate(), env: Vec::new(), tty: None, user: root, workdir: None };
     let session = runtime.exec(record.allocation, &plan).await.context("open the gate")?;
     let exit = session.exit.await.context("open the gate")?;
     ensure!(exit.code == 0, "the gate does not open");

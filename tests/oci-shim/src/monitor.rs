@@ -114,6 +114,7 @@ fn spec(record: &Record, wanted: &Wanted, image: &Path) -> Result<AllocationSpec
         "id": id, "instance": id, "name": wanted.host_name, "project": "default", "generation": 1,
         "desired": "running", "epoch": 1, "image": format!("sha256:{digest}"), "format": "erofs",
         "image_bytes": bytes, "command": image::behind_gate(&wanted.command), "system": wanted.terminal,
+        "user": wanted.user, "workdir": wanted.workdir,
         "env": wanted.env, "resources": record.resources,
         "address": Ipv4Addr::new(10, 99, high, low), "uid_base": 65_536 * (16 + random % 16_384),
         "publish": [], "restart": "never", "seed_from": null,

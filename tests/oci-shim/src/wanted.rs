@@ -1,6 +1,6 @@
 //! From a `config.json` to what an agent would be told: a pure function that refuses what Roost does not have.
 //!
-//! Three kinds of wishes. *Mapped*: command, environment, host name, limits, terminal, `cgroupsPath`. *Decided by Roost
+//! Three kinds of wishes. *Mapped*: command, user, directory, environment, host name, limits, terminal, `cgroupsPath`. *Decided by Roost
 //! for every instance*, and so passed over when they ask for no more: namespaces, capabilities, masked paths, `/proc`,
 //! `/sys` and `/dev`, a root that can be written. *Absent*: everything else, which is refused by name.
 
@@ -23,6 +23,10 @@ pub struct Wanted {
     pub env: BTreeMap<String, String>,
     pub host_name: Name,
     pub resources: Resources,
+    /// `UID:GID`; empty for root.
+    pub user: String,
+    /// Empty for `/`.
+    pub workdir: String,
     /// An instance with a console is one that has its own init.
     pub terminal: bool,
     pub cgroups_path: Option<PathBuf>,
@@ -60,6 +64,9 @@ pub fn wanted(config: &Config) -> Result<Wanted> {
     check_linux(&config.linux)?;
     check_process(&config.process)?;
     ensure!(!config.process.args.is_empty(), "process.args is empty");
+    let (user, workdir) = (user(&config.process), workdir(&config.process));
+    let own_init = config.process.terminal;
+    ensure!(!own_init || user.is_empty() && workdir.is_empty(), "process: an init with a console is root, in /");
     let host_name = config.hostname.as_deref().filter(|name| !name.is_empty()).unwrap_or("container");
     Ok(Wanted {
         command: config.process.args.clone(),
@@ -69,7 +76,9 @@ pub fn wanted(config: &Config) -> Result<Wanted> {
             Some(resources) => limits(resources, DEFAULT)?,
             None => DEFAULT,
         },
-        terminal: config.process.terminal,
+        user,
+        workdir,
+        terminal: own_init,
         cgroups_path: config.linux.cgroups_path.as_deref().map(cgroups_path).transpose()?,
     })
 }
@@ -80,10 +89,9 @@ pub fn wanted(config: &Config) -> Result<Wanted> {
 /// It, by the name it has in the config.
 pub fn check_process(process: &Process) -> Result<()> {
     let user = &process.user;
-    ensure!(user.uid == 0 && user.gid == 0, "process.user: a command begins as root of its instance");
     ensure!(user.additional_gids.as_ref().is_none_or(Vec::is_empty), "process.user.additionalGids: none are had");
     ensure!(user.umask.is_none_or(|umask| umask == 0o022), "process.user.umask: it is 022");
-    ensure!(process.cwd.is_empty() || process.cwd == "/", "process.cwd: a command begins in /");
+    ensure!(process.cwd.is_empty() || process.cwd.starts_with('/'), "process.cwd: {} is not absolute", process.cwd);
     for name in process.capabilities.iter().flat_map(BTreeMap::values).flatten().flatten() {
         let known = name.strip_prefix("CAP_").and_then(CapabilitySet::from_name);
         ensure!(known.is_some(), "process.capabilities: there is no {name:?}");
@@ -96,6 +104,19 @@ pub fn check_process(process: &Process) -> Result<()> {
         absent(&format!("process.{name}"), process.other.get(name).unwrap_or(&Value::Null))?;
     }
     Ok(())
+}
+
+/// Whom a process runs as, as Roost reads it; empty for root.
+pub fn user(process: &Process) -> String {
+    match (process.user.uid, process.user.gid) {
+        (0, 0) => String::new(),
+        (uid, gid) => format!("{uid}:{gid}"),
+    }
+}
+
+/// Where a process begins; empty for `/`.
+pub fn workdir(process: &Process) -> String {
+    if process.cwd == "/" { String::new() } else { process.cwd.clone() }
 }
 
 fn check_mount(mount: &Mount) -> Result<()> {
@@ -255,6 +276,17 @@ mod tests {
     }
 
     #[test]
+    fn a_user_and_a_directory_are_taken_over() {
+        let wanted = config(|config| {
+            config["process"]["terminal"] = json!(false);
+            config["process"]["user"] = json!({"uid": 10, "gid": 11});
+            config["process"]["cwd"] = json!("/tmp");
+        });
+        let wanted = wanted.expect("both are had");
+        assert_eq!((wanted.user.as_str(), wanted.workdir.as_str()), ("10:11", "/tmp"));
+    }
+
+    #[test]
     fn what_roost_does_not_have_is_refused_by_name() {
         type Change = fn(&mut Value);
         let table: [(&str, Change); 12] = [
@@ -262,8 +294,8 @@ mod tests {
             ("mounts", |c| c["mounts"] = json!([{"destination": "/x", "type": "bind", "source": "/"}])),
             ("pid namespace", |c| c["linux"]["namespaces"] = json!([{"type": "network"}])),
             ("of somebody else", |c| c["linux"]["namespaces"] = json!([{"type": "pid", "path": "/proc/1/ns/pid"}])),
-            ("process.user", |c| c["process"]["user"] = json!({"uid": 1, "gid": 0})),
-            ("process.cwd", |c| c["process"]["cwd"] = json!("/tmp")),
+            ("additionalGids", |c| c["process"]["user"] = json!({"uid": 1, "gid": 0, "additionalGids": [7]})),
+            ("init with a console", |c| c["process"]["cwd"] = json!("/tmp")),
             ("RLIMIT_CORE", |c| {
                 c["process"]["rlimits"] = json!([{"type": "RLIMIT_CORE", "soft": 1, "hard": 1}]);
             }),

@@ -21,7 +21,7 @@ impl Bed {
         let bin = directory.join("bundle/rootfs/bin");
         fs::create_dir_all(&bin).expect("a bundle");
         fs::copy("/bin/busybox", bin.join("busybox")).expect("busybox-static is installed");
-        for applet in ["sh", "cat", "echo", "sleep", "true", "tty"] {
+        for applet in ["sh", "cat", "echo", "sleep", "true", "tty", "id", "pwd"] {
             std::os::unix::fs::symlink("busybox", bin.join(applet)).expect("an applet");
         }
         let bed = Self { directory };
@@ -164,6 +164,19 @@ fn run_ends_with_the_commands_code_and_all_its_output() {
     let lines: String = (0..2000).map(|number| format!("line {number}\n")).collect();
     assert_eq!(String::from_utf8_lossy(&output.stdout), lines);
     bed.assert_clean();
+}
+
+#[test]
+fn a_command_runs_as_its_user_in_its_directory() {
+    let bed = Bed::new("user");
+    bed.command(&["sh", "-c", "id -u; id -g; pwd"]);
+    bed.configure(|config| {
+        config["process"]["user"] = json!({"uid": 10, "gid": 11});
+        config["process"]["cwd"] = json!("/bin");
+    });
+    let output = bed.output(&["run", "--bundle", &bed.bundle(), "user"]);
+    assert_eq!(String::from_utf8_lossy(&output.stderr), "");
+    assert_eq!(String::from_utf8_lossy(&output.stdout), "10\n11\n/bin\n");
 }
 
 #[test]

@@ -6,7 +6,7 @@ use std::time::Duration;
 
 use anyhow::{Context, Result};
 
-use super::{Outcome, Run, Runtime, Test, commit, in_sandbox, page};
+use super::{Outcome, Peer, Run, Runtime, Test, commit, in_sandbox, page};
 
 /// One file of tests.
 const FILE: Duration = Duration::from_secs(300);
@@ -17,7 +17,7 @@ const ONE: &str = "30";
 ///
 /// # Errors
 /// It is not there or cannot be started.
-pub fn run(directory: &Path, ours: &Runtime<'_>, peer: &Runtime<'_>, only: &str) -> Result<Run> {
+pub fn run(directory: &Path, ours: &Runtime<'_>, peer: &Peer<'_>, only: &str) -> Result<Run> {
     let directory = &directory.canonicalize().with_context(|| format!("find {}", directory.display()))?;
     let entries = std::fs::read_dir(directory).with_context(|| format!("read {}", directory.display()))?;
     let names = entries.flatten().filter_map(|entry| entry.file_name().into_string().ok());
@@ -34,7 +34,7 @@ pub fn run(directory: &Path, ours: &Runtime<'_>, peer: &Runtime<'_>, only: &str)
         suite: "runc".to_owned(),
         machine: page::machine()?,
         commit: commit(directory)?,
-        peer: over(peer)?,
+        peer: peer.results(over)?,
         ours: over(ours)?,
     })
 }

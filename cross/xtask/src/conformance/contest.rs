@@ -9,7 +9,7 @@ use std::time::Duration;
 
 use anyhow::{Context, Result, ensure};
 
-use super::{Outcome, Run, Runtime, Test, commit, in_sandbox, page};
+use super::{Outcome, Peer, Run, Runtime, Test, commit, in_sandbox, page};
 
 /// A group of tests, some of which wait for a minute.
 const GROUP: Duration = Duration::from_secs(120);
@@ -20,7 +20,7 @@ const ONE: Duration = Duration::from_secs(90);
 ///
 /// # Errors
 /// It is not there or cannot be started.
-pub fn run(directory: &Path, ours: &Runtime<'_>, peer: &Runtime<'_>, only: &str) -> Result<Run> {
+pub fn run(directory: &Path, ours: &Runtime<'_>, peer: &Peer<'_>, only: &str) -> Result<Run> {
     let directory = &directory.canonicalize().with_context(|| format!("find {}", directory.display()))?;
     let mut list = Command::new(directory.join("contest"));
     let groups = list.arg("list").current_dir(directory).output().context("start contest")?;
@@ -31,7 +31,7 @@ pub fn run(directory: &Path, ours: &Runtime<'_>, peer: &Runtime<'_>, only: &str)
         suite: "contest".to_owned(),
         machine: page::machine()?,
         commit: commit(directory)?,
-        peer: over(directory, peer, &groups)?,
+        peer: peer.results(|runtime| over(directory, runtime, &groups))?,
         ours: over(directory, ours, &groups)?,
     })
 }

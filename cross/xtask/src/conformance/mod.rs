@@ -30,6 +30,9 @@ pub struct Options {
     /// Directory `tests/integration` of runc with its images, and the suite's commit in `COMMIT`
     #[arg(long)]
     runc_tests: Option<PathBuf>,
+    /// Run the suites over Roost only; what came out over crun stays as it was
+    #[arg(long)]
+    ours_only: bool,
     /// Only groups (files) with this in their names; nothing is kept or written then
     #[arg(long)]
     only: Option<String>,
@@ -98,6 +101,24 @@ pub struct Runtime<'a> {
 /// The suites: name in `classes.txt`, and whose it is.
 const SUITES: [(&str, &str); 2] = [("contest", "youki's contest"), ("runc", "runc's integration tests")];
 
+/// The other side of a run.
+pub enum Peer<'a> {
+    /// To be run.
+    Run(Runtime<'a>),
+    /// What came out when it was.
+    Kept(Vec<Test>),
+}
+
+impl Peer<'_> {
+    /// Its results.
+    fn results(&self, run: impl Fn(&Runtime<'_>) -> Result<Vec<Test>>) -> Result<Vec<Test>> {
+        match self {
+            Self::Run(runtime) => run(runtime),
+            Self::Kept(tests) => Ok(tests.clone()),
+        }
+    }
+}
+
 /// Runs the suites that are named and writes the page of all that were ever run here; whether every failure of ours has
 /// a class.
 ///
@@ -134,13 +155,22 @@ fn run_suites(options: &Options, only: &str) -> Result<Vec<Run>> {
     if let Some(directory) = &options.contest {
         let crun = repo::root().join("tests/oci-shim/crun-name-last");
         let peer = Runtime { program: &crun, knows_hybrid: false };
-        runs.push(contest::run(directory, &ours, &peer, only)?);
+        runs.push(contest::run(directory, &ours, &peer_of(options, "contest", peer)?, only)?);
     }
     if let Some(directory) = &options.runc_tests {
         let peer = Runtime { program: Path::new("/usr/bin/crun"), knows_hybrid: false };
-        runs.push(bats::run(directory, &ours, &peer, only)?);
+        runs.push(bats::run(directory, &ours, &peer_of(options, "runc", peer)?, only)?);
     }
     Ok(runs)
+}
+
+/// What is to be known of the peer in a run of a suite.
+fn peer_of<'a>(options: &Options, suite: &str, runtime: Runtime<'a>) -> Result<Peer<'a>> {
+    if !options.ours_only {
+        return Ok(Peer::Run(runtime));
+    }
+    let kept = read_kept()?.into_iter().find(|run| run.suite == suite);
+    Ok(Peer::Kept(kept.with_context(|| format!("--ours-only: {suite} was never run here"))?.peer))
 }
 
 /// Name of the log in which a suite's results are kept.
