@@ -4,7 +4,7 @@ use std::fs;
 use std::os::fd::OwnedFd;
 use std::os::unix::net::UnixListener;
 use std::os::unix::process::CommandExt;
-use std::path::Path;
+use std::path::{Path, PathBuf};
 use std::process::{Command, ExitCode, Stdio};
 use std::str::FromStr;
 use std::time::Duration;
@@ -52,7 +52,7 @@ pub async fn create(node: &Node, options: &Create) -> Result<()> {
         allocation: mint()?,
         terminal: wanted.terminal,
         console_socket: options.console_socket.as_deref().map(std::path::absolute).transpose()?,
-        cgroups_path: wanted.cgroups_path,
+        cgroups_path: wanted.cgroups_path.unwrap_or_else(|| PathBuf::from(&options.id)),
         resources: wanted.resources,
         monitor: 0,
         started: false,
@@ -157,9 +157,9 @@ pub async fn kill(node: &Node, options: &Kill) -> Result<()> {
         if options.all { groups::processes(&node.cgroup_parent(), &record.allocation.to_string()) } else { vec![pid] };
     for target in targets {
         nix::sys::signal::kill(Pid::from_raw(target.cast_signed()), signal)
-            .with_context(|| format!("send {signal} to process {target}"))?;
+            .with_context(|| format!("send {} to process {target}", options.signal))?;
     }
-    if signal == Signal::SIGKILL && status != Status::Paused {
+    if signal == Some(Signal::SIGKILL) && status != Status::Paused {
         wait_for_end(&record, &runtime).await?;
     }
     Ok(())
@@ -175,15 +175,15 @@ async fn wait_for_end(record: &Record, runtime: &LinuxRuntime) -> Result<()> {
     tokio::time::timeout(END, end).await.context("the container does not end")?
 }
 
-/// `9`, `KILL` or `SIGKILL`.
-fn signal(text: &str) -> Result<Signal> {
+/// `9`, `KILL` or `SIGKILL`; none for `0`, which only asks whether there is somebody to send one to.
+fn signal(text: &str) -> Result<Option<Signal>> {
     let unknown = || format!("unknown signal {text:?}");
     if let Ok(number) = text.parse::<i32>() {
-        return Signal::try_from(number).with_context(unknown);
+        return (number != 0).then(|| Signal::try_from(number)).transpose().with_context(unknown);
     }
     let name = text.to_ascii_uppercase();
     let name = if name.starts_with("SIG") { name } else { format!("SIG{name}") };
-    Signal::from_str(&name).with_context(unknown)
+    Signal::from_str(&name).map(Some).with_context(unknown)
 }
 
 /// Removes a container.
@@ -214,9 +214,7 @@ async fn remove(node: &Node, id: &str) -> Result<()> {
         node::kill(record.monitor)?;
     }
     runtime.delete(record.allocation).await.context("delete the container")?;
-    if let Some(path) = &record.cgroups_path {
-        groups::hide(path);
-    }
+    groups::hide(&record.cgroups_path);
     let directory = node.container(id)?;
     fs::remove_dir_all(&directory).with_context(|| format!("remove {}", directory.display()))?;
     if node.containers().is_empty() {

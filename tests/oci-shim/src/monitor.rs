@@ -78,9 +78,9 @@ async fn make(node: &Node, id: &str) -> Result<(Container, u32)> {
     let image = image::make(&record.rootfs, &node.container(id)?)?;
     let runtime = node.runtime().await?;
     let started = start(&runtime, &record, &wanted, &image).await;
-    let shown = match (&started, &record.cgroups_path) {
-        (Ok(_), Some(path)) => groups::show(&node.cgroup_parent(), &record.allocation.to_string(), path),
-        _ => Ok(()),
+    let shown = match &started {
+        Ok(_) => groups::show(&node.cgroup_parent(), &record.allocation.to_string(), &record.cgroups_path),
+        Err(_) => Ok(()),
     };
     let begun = match shown.and(started) {
         Ok(pid) => output::Output::begin(&runtime, &record).await.map(|output| (output, pid)),

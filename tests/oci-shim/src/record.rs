@@ -26,7 +26,8 @@ pub struct Record {
     pub allocation: AllocationId,
     pub terminal: bool,
     pub console_socket: Option<PathBuf>,
-    pub cgroups_path: Option<PathBuf>,
+    /// Where its groups are shown, in each hierarchy.
+    pub cgroups_path: PathBuf,
     pub resources: roost_types::size::Resources,
     /// Stands for the agent.
     pub monitor: u32,
