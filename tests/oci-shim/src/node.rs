@@ -1,5 +1,6 @@
 //! One `--root` is one node: a keeper of its own in a network namespace of its own, its state and its containers.
 
+use std::collections::BTreeSet;
 use std::ffi::OsString;
 use std::fs::{self, File};
 use std::net::Ipv4Addr;
@@ -116,6 +117,7 @@ impl Node {
             cgroup_parent: self.cgroup_parent(),
             keeper_command: ["/proc/self/exe", KEEPER].map(OsString::from).to_vec(),
             lan_interface: None,
+            without: BTreeSet::new(),
         };
         LinuxRuntime::connect(config).await.context("reach the keeper")
     }
