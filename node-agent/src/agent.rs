@@ -26,7 +26,7 @@ use crate::errors::chain;
 use crate::executor::Executor;
 use crate::facts;
 use crate::firewall::Firewall;
-use crate::images::{ImageError, Images};
+use crate::images::{self, ImageError, Images};
 use crate::names::{self, Kept};
 use crate::outbox::Outbox;
 use crate::repair::Repairer;
@@ -102,6 +102,9 @@ pub async fn run<R: Runtime>(config: Config, parts: Parts<R>) -> Result<(), Agen
     tokio::spawn(names::serve(agent.plans.subscribe(), resolv_conf::PATH.into()));
     tokio::spawn(agent.link.clone().report_lane());
     tokio::spawn(agent.link.clone().poll_lane());
+    if let Some(place) = agent.config.image_server {
+        tokio::spawn(images::server::serve(agent.executor.images.clone(), place));
+    }
     agent.say_everything();
     let mut look = interval_at(Instant::now() + LOOK_EVERY, LOOK_EVERY);
     let mut count = interval_at(Instant::now() + COUNT_EVERY, COUNT_EVERY);
@@ -128,7 +131,7 @@ impl<R: Runtime> Agent<R> {
         told: mpsc::Sender<Told>,
     ) -> Result<Self, AgentError> {
         let store = Store::open(&config.state)?;
-        let images = Images::open(&config.state)?;
+        let images = Images::open(&config.state, config.address)?;
         let stored = store.load()?;
         let cgroup = Cgroup::new(config.cgroup_parent.clone());
         let sampler = Sampler::new(config.thermal_root.clone(), cgroup.clone(), facts::cpu_millis(&config));
@@ -139,8 +142,8 @@ impl<R: Runtime> Agent<R> {
         let names = Arc::new(kept.load().unwrap_or_default());
         let controller = config.controller.clone();
         let known = (stored_generation.unwrap_or(0), names.generation);
-        let link = Link::new(controller.clone(), ids, known, outbox.clone(), sampler, told);
-        let firewall = Arc::new(Firewall::new(controller.host(), controller.port()));
+        let link = Link::new(controller.clone(), ids, known, (outbox.clone(), images.clone()), sampler, told);
+        let firewall = Arc::new(Firewall::new(controller.host(), controller.port(), config.image_server));
         let Parts { runtime, features, layer_dir } = parts;
         let streams =
             Streams { runtime: runtime.clone(), controller: controller.clone(), layer_dir: layer_dir.clone() };

@@ -5,8 +5,10 @@ use std::net::Ipv4Addr;
 use std::path::{Path, PathBuf};
 
 use clap::Args;
+use roost_types::image_transfer::PEER_PORT;
 
 use crate::controller::{BadUrl, Controller};
+use crate::images::server::Place;
 use crate::runtime::linux::Facility;
 
 /// `roost-agent run`.
@@ -39,6 +41,12 @@ pub struct RunArgs {
     /// The board's address on the rack's LAN
     #[arg(long, env = "ROOST_AGENT_ADDRESS", value_name = "IPV4")]
     pub address: Option<Ipv4Addr>,
+    /// TCP port of that address where other nodes of the rack fetch images, the same on every node; 0 to give none
+    #[arg(long, env = "ROOST_AGENT_PEER_PORT", value_name = "PORT", default_value_t = PEER_PORT)]
+    pub peer_port: u16,
+    /// Most MiB of images given to other nodes in a second
+    #[arg(long, env = "ROOST_AGENT_PEER_RATE", value_name = "MIB", default_value_t = 50, value_parser = clap::value_parser!(u32).range(1..=10_000))]
+    pub peer_rate: u32,
     /// Interface of the LAN that instances with `network: lan` are put on
     #[arg(long, env = "ROOST_AGENT_LAN_INTERFACE", value_name = "NAME")]
     pub lan_interface: Option<String>,
@@ -69,6 +77,8 @@ pub struct Config {
     pub cpu_millis: Option<u32>,
     /// Address on the rack's LAN.
     pub address: Option<Ipv4Addr>,
+    /// Where other nodes of the rack fetch images.
+    pub image_server: Option<Place>,
     /// Interface of the LAN for instances that want to be on it.
     pub lan_interface: Option<String>,
     /// What the kernel has and is not to be used.
@@ -122,6 +132,11 @@ impl Config {
             boot_id,
             cpu_millis: args.cpu_millis,
             address: args.address,
+            image_server: args.address.filter(|_| args.peer_port != 0).map(|address| Place {
+                address,
+                port: args.peer_port,
+                bytes_per_second: u64::from(args.peer_rate) << 20,
+            }),
             lan_interface: args.lan_interface.clone().map(lan_interface).transpose()?,
             without: args.without.iter().copied().collect(),
         })

@@ -48,8 +48,11 @@ pub enum HttpError {
     /// It took too long.
     #[error("{0} did not answer in time")]
     Timeout(String),
+    /// The request could not be made.
+    #[error("make a request")]
+    Request(#[source] hyper::http::Error),
     /// The connection broke, or what came was not HTTP.
-    #[error("talk to the controller")]
+    #[error("talk over HTTP")]
     Http(#[from] hyper::Error),
 }
 

@@ -20,6 +20,7 @@ use elements::{Element, Family};
 use nft::{generation, nft};
 use rules::{Rules, TABLE};
 
+use crate::images::server::Place;
 pub use crate::runtime::linux::BRIDGE;
 
 /// Families of our tables.
@@ -43,6 +44,7 @@ pub enum FirewallError {
 #[derive(Debug)]
 pub struct Firewall {
     controller: (String, u16),
+    image_server: Option<Place>,
     in_force: Mutex<Option<InForce>>,
 }
 
@@ -59,10 +61,11 @@ struct InForce {
 }
 
 impl Firewall {
-    /// A firewall that keeps instances away from the controller.
+    /// A firewall that keeps instances away from the controller, and all but nodes of the rack from this node's images.
     #[must_use]
-    pub fn new(controller_host: &str, controller_port: u16) -> Self {
-        Self { controller: (controller_host.to_owned(), controller_port), in_force: Mutex::new(None) }
+    pub fn new(controller_host: &str, controller_port: u16, image_server: Option<Place>) -> Self {
+        let controller = (controller_host.to_owned(), controller_port);
+        Self { controller, image_server, in_force: Mutex::new(None) }
     }
 
     /// Makes the tables those of `plan`: by a change of elements where that is enough and nobody else has changed any
@@ -70,7 +73,8 @@ impl Firewall {
     pub async fn apply(&self, plan: &FirewallPlan) -> Result<(), FirewallError> {
         let controller = self.controller_address().await;
         let mut in_force = self.in_force.lock().await;
-        let rules = Rules::new(plan, controller, in_force.as_ref().map_or(&[], |current| &current.rules.projects));
+        let before = in_force.as_ref().map_or(&[][..], |current| &current.rules.projects);
+        let rules = Rules::new(plan, controller, self.image_server, before);
         if !in_force.as_mut().is_some_and(|current| current.change_elements(&rules)) {
             *in_force = Some(put_all(rules).await?);
         }

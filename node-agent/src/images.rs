@@ -1,51 +1,70 @@
 //! Images of this node: one read-only file each, named by digest, visible only when complete and verified.
 //!
 //! ```text
-//!   GET /agent/v1/images/{digest} ─▶ STATE/staging/<hex>.part ─ sha256, size, fsync ─▶ STATE/images/<hex>.<format>
+//!   the controller, or ─▶ STATE/staging/<hex>.part ─ sha256, size, fsync ─▶ STATE/images/<hex>.<format> ─▶ other nodes
+//!   a node of the rack                                                                                    of the rack
 //! ```
 //!
-//! A download that breaks off goes on where it was; one whose bytes are wrong begins anew. Files of the staging
-//! directory that nobody goes on with are removed at the next start of the board.
+//! A download that breaks off goes on where it was, from wherever the controller says, also after the agent was killed;
+//! one whose bytes are wrong begins anew, elsewhere ([`fetch`], [`partial`]). What is here is given to the nodes that the
+//! controller names, by digest only ([`server`]). Downloads that nobody goes on with go when room is short.
 //!
 //! At least a tenth of the disk is kept free: before a download, and once a minute, images that no allocation needs are
 //! removed, the one that is longest unneeded first ([`room`]).
 
+mod fetch;
+mod pacer;
+mod partial;
 mod room;
+pub mod server;
+mod traffic;
 
 use std::collections::BTreeSet;
-use std::fs::{self, File, OpenOptions};
-use std::io::{self, Read, Seek, SeekFrom, Write};
+use std::fs;
+use std::io;
+use std::net::Ipv4Addr;
 use std::path::{Path, PathBuf};
 use std::sync::{Arc, Mutex, PoisonError};
-use std::time::Duration;
 
-use bytes::Bytes;
-use http_body_util::{BodyExt, Full};
-use hyper::body::Incoming;
-use hyper::header::{CONTENT_RANGE, RANGE};
-use hyper::{Method, Response, StatusCode};
+use hyper::StatusCode;
 use roost_types::ImageDigest;
 use roost_types::image::RootfsFormat;
-use sha2::{Digest, Sha256};
-use tokio::sync::mpsc;
+use roost_types::image_transfer::{ImageGrants, ImageTraffic};
 use tokio::task::spawn_blocking;
 
-use crate::controller::{Controller, HttpError};
-
-/// How long the controller may be silent during a download.
-const SILENCE: Duration = Duration::from_secs(30);
-/// Pieces on the way from the network to the disk: at most 16 of what one read yields.
-const QUEUE: usize = 16;
+use crate::controller::HttpError;
+use traffic::Traffic;
 
 /// Why an image is not here.
 #[derive(Debug, thiserror::Error)]
 pub enum ImageError {
     /// No answer.
-    #[error("download image {0}")]
-    Http(ImageDigest, #[source] HttpError),
+    #[error("download image {digest} from {from}")]
+    Http {
+        /// Which.
+        digest: ImageDigest,
+        /// From whom.
+        from: String,
+        /// Why.
+        #[source]
+        source: HttpError,
+    },
     /// Not 200 or 206.
-    #[error("download image {0}: the controller answered with status {1}")]
-    Status(ImageDigest, StatusCode),
+    #[error("download image {digest}: {from} answered with status {status}")]
+    Status {
+        /// Which.
+        digest: ImageDigest,
+        /// Who.
+        from: String,
+        /// How.
+        status: StatusCode,
+    },
+    /// The controller's word on where to get it is not understood.
+    #[error("download image {0}: read where to get it")]
+    Source(ImageDigest, #[source] serde_json::Error),
+    /// Others were always first.
+    #[error("download image {0}: its turn has not come for {1} s")]
+    NoTurn(ImageDigest, u64),
     /// The connection ended early.
     #[error("download image {digest}: broke off after {have} of {want} bytes")]
     Truncated {
@@ -56,6 +75,9 @@ pub enum ImageError {
         /// Bytes expected.
         want: u64,
     },
+    /// It comes so slowly that it is better had elsewhere.
+    #[error("download image {0}: {1} is too slow")]
+    Slow(ImageDigest, String),
     /// More bytes than the image has.
     #[error("download image {0}: longer than its {1} bytes")]
     TooLong(ImageDigest, u64),
@@ -92,6 +114,9 @@ pub struct Images {
     staging: PathBuf,
     /// What may not be removed. Held while files are removed.
     in_use: Arc<Mutex<BTreeSet<ImageDigest>>>,
+    /// This node's address on the rack's LAN; without one it fetches from the controller only.
+    address: Option<Ipv4Addr>,
+    traffic: Arc<Traffic>,
 }
 
 /// What is to be downloaded.
@@ -106,9 +131,15 @@ pub struct Wanted {
 }
 
 impl Images {
-    /// The store below `state`.
-    pub fn open(state: &Path) -> Result<Self, ImageError> {
-        let images = Self { dir: state.join("images"), staging: state.join("staging"), in_use: Arc::default() };
+    /// The store below `state` of a node with this address on the rack's LAN.
+    pub fn open(state: &Path, address: Option<Ipv4Addr>) -> Result<Self, ImageError> {
+        let images = Self {
+            dir: state.join("images"),
+            staging: state.join("staging"),
+            in_use: Arc::default(),
+            address,
+            traffic: Arc::default(),
+        };
         for dir in [&images.dir, &images.staging] {
             fs::create_dir_all(dir).map_err(file_error("create", dir))?;
         }
@@ -121,6 +152,23 @@ impl Images {
         self.dir.join(format!("{}.{}", digest.hex(), format.as_str()))
     }
 
+    /// Where the image is, whatever its format; none when it is not here.
+    fn find(&self, digest: &ImageDigest) -> Option<PathBuf> {
+        let formats = [RootfsFormat::Erofs, RootfsFormat::Squashfs].into_iter();
+        formats.map(|format| self.path(digest, format)).find(|path| path.exists())
+    }
+
+    /// What this node does with images, for its polls.
+    #[must_use]
+    pub fn traffic(&self) -> ImageTraffic {
+        self.traffic.told()
+    }
+
+    /// Takes the controller's word on who may fetch what from this node.
+    pub fn grant(&self, grants: ImageGrants) {
+        self.traffic.grant(grants);
+    }
+
     /// Every image that is here, by digest.
     pub fn held(&self) -> Result<Vec<ImageDigest>, ImageError> {
         let mut held = Vec::new();
@@ -130,99 +178,6 @@ impl Images {
         }
         held.sort();
         Ok(held)
-    }
-
-    /// Brings the image here; nothing to do when it is.
-    pub async fn fetch(&self, controller: &Controller, wanted: &Wanted) -> Result<(), ImageError> {
-        if self.path(&wanted.digest, wanted.format).exists() {
-            return Ok(());
-        }
-        let part = self.staging.join(format!("{}.part", wanted.digest.hex()));
-        let resumed = {
-            let (part, wanted) = (part.clone(), wanted.clone());
-            blocking(move || Partial::resume(part, wanted)).await?
-        };
-        let partial =
-            if resumed.have < wanted.bytes { self.download(controller, wanted, resumed).await? } else { resumed };
-        let target = self.path(&wanted.digest, wanted.format);
-        let dir = self.dir.clone();
-        blocking(move || partial.publish(&target, &dir)).await
-    }
-
-    async fn download(
-        &self,
-        controller: &Controller,
-        wanted: &Wanted,
-        partial: Partial,
-    ) -> Result<Partial, ImageError> {
-        let http = |source| ImageError::Http(wanted.digest.clone(), source);
-        let mut connection = controller.connect().await.map_err(http)?;
-        let path = format!("/agent/v1/images/{}", wanted.digest);
-        let mut request = controller.request(Method::GET, &path);
-        if partial.have > 0 {
-            request = request.header(RANGE, format!("bytes={}-", partial.have));
-        }
-        let request = request.body(Full::new(Bytes::new())).map_err(|error| ImageError::File {
-            step: "ask for",
-            path: PathBuf::from(&path),
-            source: io::Error::other(error),
-        })?;
-        let response = connection.send(request, SILENCE).await.map_err(http)?;
-        let partial = match response.status() {
-            StatusCode::OK => blocking(move || partial.restart()).await?,
-            StatusCode::PARTIAL_CONTENT if starts_at(&response, partial.have) => partial,
-            StatusCode::PARTIAL_CONTENT | StatusCode::RANGE_NOT_SATISFIABLE => {
-                let status = response.status();
-                blocking(move || partial.restart()).await?;
-                return Err(ImageError::Status(wanted.digest.clone(), status));
-            }
-            other => return Err(ImageError::Status(wanted.digest.clone(), other)),
-        };
-        receive(response.into_body(), wanted, partial).await
-    }
-}
-
-fn starts_at(response: &Response<Incoming>, offset: u64) -> bool {
-    let range = response.headers().get(CONTENT_RANGE).and_then(|value| value.to_str().ok());
-    range.is_some_and(|range| range.starts_with(&format!("bytes {offset}-")))
-}
-
-/// Takes the body off the network; a thread of its own hashes and writes it.
-async fn receive(mut body: Incoming, wanted: &Wanted, partial: Partial) -> Result<Partial, ImageError> {
-    let (pieces, mut arriving) = mpsc::channel::<Bytes>(QUEUE);
-    let writer = spawn_blocking(move || {
-        let mut partial = partial;
-        while let Some(piece) = arriving.blocking_recv() {
-            partial.write(&piece)?;
-        }
-        Ok::<Partial, ImageError>(partial)
-    });
-    let mut trouble = None;
-    loop {
-        match tokio::time::timeout(SILENCE, body.frame()).await {
-            Ok(Some(Ok(frame))) => {
-                if let Ok(piece) = frame.into_data()
-                    && pieces.send(piece).await.is_err()
-                {
-                    break;
-                }
-            }
-            Ok(None) => break,
-            Ok(Some(Err(error))) => {
-                trouble = Some(HttpError::Http(error));
-                break;
-            }
-            Err(_) => {
-                trouble = Some(HttpError::Timeout("the controller".to_owned()));
-                break;
-            }
-        }
-    }
-    drop(pieces);
-    let partial = joined(writer.await)?;
-    match trouble {
-        Some(source) if partial.have < wanted.bytes => Err(ImageError::Http(wanted.digest.clone(), source)),
-        Some(_) | None => Ok(partial),
     }
 }
 
@@ -241,76 +196,6 @@ fn joined<T>(result: Result<Result<T, ImageError>, tokio::task::JoinError>) -> R
 fn file_error(step: &'static str, path: &Path) -> impl FnOnce(io::Error) -> ImageError {
     let path = path.to_owned();
     move |source| ImageError::File { step, path, source }
-}
-
-/// A download under way: the file, what is in it, and the hash so far.
-struct Partial {
-    wanted: Wanted,
-    path: PathBuf,
-    file: File,
-    hash: Sha256,
-    have: u64,
-}
-
-impl Partial {
-    /// Goes on with what an earlier attempt left.
-    fn resume(path: PathBuf, wanted: Wanted) -> Result<Self, ImageError> {
-        let mut options = OpenOptions::new();
-        let file = options.read(true).write(true).create(true).truncate(false).open(&path);
-        let file = file.map_err(file_error("open", &path))?;
-        let mut partial = Self { wanted, path, file, hash: Sha256::new(), have: 0 };
-        let length = partial.file.metadata().map_err(file_error("look at", &partial.path))?.len();
-        if length > partial.wanted.bytes {
-            return partial.restart();
-        }
-        let mut buffer = vec![0; 64 << 10];
-        loop {
-            match partial.file.read(&mut buffer).map_err(file_error("read", &partial.path))? {
-                0 => return Ok(partial),
-                n => {
-                    partial.hash.update(&buffer[..n]);
-                    partial.have += n as u64;
-                }
-            }
-        }
-    }
-
-    fn restart(mut self) -> Result<Self, ImageError> {
-        self.file.set_len(0).map_err(file_error("empty", &self.path))?;
-        self.file.seek(SeekFrom::Start(0)).map_err(file_error("rewind", &self.path))?;
-        Ok(Self { hash: Sha256::new(), have: 0, ..self })
-    }
-
-    fn write(&mut self, piece: &[u8]) -> Result<(), ImageError> {
-        let have = self.have + piece.len() as u64;
-        if have > self.wanted.bytes {
-            self.discard()?;
-            return Err(ImageError::TooLong(self.wanted.digest.clone(), self.wanted.bytes));
-        }
-        self.file.write_all(piece).map_err(file_error("write", &self.path))?;
-        self.hash.update(piece);
-        self.have = have;
-        Ok(())
-    }
-
-    fn discard(&self) -> Result<(), ImageError> {
-        fs::remove_file(&self.path).map_err(file_error("remove", &self.path))
-    }
-
-    /// Checks it, makes it durable and gives it its name.
-    fn publish(self, target: &Path, dir: &Path) -> Result<(), ImageError> {
-        if self.have < self.wanted.bytes {
-            return Err(ImageError::Truncated { digest: self.wanted.digest, have: self.have, want: self.wanted.bytes });
-        }
-        if ImageDigest::from_sha256(&self.hash.clone().finalize().into()) != self.wanted.digest {
-            self.discard()?;
-            return Err(ImageError::WrongDigest(self.wanted.digest));
-        }
-        self.file.sync_all().map_err(file_error("sync", &self.path))?;
-        fs::rename(&self.path, target).map_err(file_error("rename to", target))?;
-        let dir_file = File::open(dir).map_err(file_error("open", dir))?;
-        dir_file.sync_all().map_err(file_error("sync", dir))
-    }
 }
 
 #[cfg(test)]

@@ -2,7 +2,7 @@
 //!
 //! ```text
 //!   poll lane      one request after the other, each held by the controller for up to 2 s: the heartbeat.
-//!                  up: vitals                      down: desired set, names, streams, want_full
+//!                  up: vitals, traffic of images   down: desired set, names, streams, grants, want_full
 //!   report lane    a request at once whenever there is news, never held; news that wait together go together.
 //!                  up: facts, reports, gone, repairs      down: the same
 //! ```
@@ -29,6 +29,7 @@ use tokio::sync::{Notify, mpsc, oneshot};
 use crate::clock;
 use crate::controller::{Connection, Controller, HttpError};
 use crate::errors::chain;
+use crate::images::Images;
 use crate::outbox::{News, Outbox};
 use crate::random::jittered;
 use crate::vitals::Sampler;
@@ -94,6 +95,7 @@ pub struct Link {
     names_generation: AtomicU64,
     introduced: Notify,
     outbox: Arc<Outbox>,
+    images: Images,
     sampler: Mutex<Sampler>,
     told: mpsc::Sender<Told>,
     dialled: Mutex<VecDeque<StreamId>>,
@@ -112,7 +114,7 @@ impl Link {
         controller: Controller,
         (boot_id, agent_id): (String, String),
         (applied_generation, names_generation): (u64, u64),
-        outbox: Arc<Outbox>,
+        (outbox, images): (Arc<Outbox>, Images),
         sampler: Sampler,
         told: mpsc::Sender<Told>,
     ) -> Self {
@@ -125,6 +127,7 @@ impl Link {
             names_generation: AtomicU64::new(names_generation),
             introduced: Notify::new(),
             outbox,
+            images,
             sampler: Mutex::new(sampler),
             told,
             dialled: Mutex::new(VecDeque::new()),
@@ -196,6 +199,7 @@ impl Link {
             gone: news.gone.into_iter().collect(),
             names_generation: self.names_generation.load(Ordering::Relaxed),
             repairs: news.repairs,
+            images: (wait_ms > 0).then(|| self.images.traffic()),
         }
     }
 
@@ -211,6 +215,9 @@ impl Link {
         if let Some(names) = response.names {
             self.names_generation.store(names.generation, Ordering::Relaxed);
             self.tell(Told::Names(names)).await;
+        }
+        if let Some(grants) = response.grants {
+            self.images.grant(grants);
         }
         if let Some(desired) = response.desired {
             let (stored, on_disk) = oneshot::channel();

@@ -39,7 +39,7 @@ fn put(images: &Images, number: u8, mebibytes: usize) {
 #[tokio::test]
 async fn a_tenth_of_the_disk_is_kept_free_at_the_cost_of_what_nobody_needs() {
     let disk = SmallDisk::new("keep");
-    let images = Images::open(&disk.0).unwrap();
+    let images = Images::open(&disk.0, None).unwrap();
     for (number, mebibytes) in [(1, 3), (2, 2), (3, 2)] {
         put(&images, number, mebibytes);
     }
@@ -59,7 +59,7 @@ async fn a_tenth_of_the_disk_is_kept_free_at_the_cost_of_what_nobody_needs() {
 #[tokio::test]
 async fn an_image_that_cannot_fit_is_refused_before_the_first_byte() {
     let disk = SmallDisk::new("refuse");
-    let images = Images::open(&disk.0).unwrap();
+    let images = Images::open(&disk.0, None).unwrap();
     put(&images, 1, 6);
     images.set_in_use([digest(1)].into());
     fs::write(disk.0.join("staging").join(format!("{}.part", digest(7).hex())), vec![0; 1 << 20]).unwrap();

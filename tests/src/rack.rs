@@ -29,6 +29,7 @@ pub struct Rack {
     dev: Option<Child>,
     boards: u32,
     time_scale: u32,
+    environment: Vec<(String, String)>,
     state: PathBuf,
     port: u16,
     traces: Option<Traces>,
@@ -60,11 +61,20 @@ impl Rack {
     /// # Errors
     /// It does not get ready; the end of what it said is in the message.
     pub fn start(name: &str, boards: u32, time_scale: u32) -> Result<Self> {
+        Self::start_with(name, boards, time_scale, &[])
+    }
+
+    /// The same with these variables in its environment, and so in that of its agents.
+    ///
+    /// # Errors
+    /// As [`Rack::start`].
+    pub fn start_with(name: &str, boards: u32, time_scale: u32, environment: &[(&str, &str)]) -> Result<Self> {
+        let environment = environment.iter().map(|(key, value)| ((*key).to_owned(), (*value).to_owned())).collect();
         let state = std::env::temp_dir().join(format!("roost-test-{name}-{}", std::process::id()));
         fs::create_dir_all(&state).with_context(|| format!("make {}", state.display()))?;
         let port = TcpListener::bind("127.0.0.1:0")?.local_addr()?.port();
         let api = Api::new("", "")?;
-        let mut rack = Self { dev: None, boards, time_scale, state, port, traces: None, api };
+        let mut rack = Self { dev: None, boards, time_scale, environment, state, port, traces: None, api };
         rack.start_again()?;
         Ok(rack)
     }
@@ -88,6 +98,7 @@ impl Rack {
         command.args(["--time-scale", &self.time_scale.to_string()]);
         command.args(["--listen", &format!("127.0.0.1:{}", self.port)]).arg("--state").arg(self.state.join("rack"));
         command.stdin(Stdio::null()).stdout(log.try_clone()?).stderr(log);
+        command.envs(self.environment.iter().map(|(key, value)| (key, value)));
         self.dev = Some(command.spawn().context("start roost dev")?);
         let url = format!("http://127.0.0.1:{}", self.port);
         let probe = Api::new(&url, "")?;
@@ -213,6 +224,12 @@ impl Rack {
         let said = self.run(words)?;
         ensure!(said.code == 0, "roost {}: {} {}{}", words.join(" "), said.code, said.stdout, said.stderr);
         Ok(said.stdout)
+    }
+
+    /// What a board has on its disk.
+    #[must_use]
+    pub fn disk_of(&self, board: &str) -> PathBuf {
+        self.state.join("rack/boards").join(board)
     }
 
     /// An empty directory of this name for a test's own files; gone with the rack.

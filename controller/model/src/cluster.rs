@@ -4,6 +4,7 @@ use std::sync::Arc;
 
 use imbl::{OrdMap, OrdSet, Vector};
 use roost_thermal::{FanControl, NodeHeat, ZoneHeat};
+use roost_types::image_transfer::ImageTraffic;
 use roost_types::node::NodeVitals;
 use roost_types::rack::{HubCounters, ZoneConfig};
 use roost_types::{
@@ -17,6 +18,7 @@ use crate::cooling::{self, FanLive};
 use crate::names::{Entry, Names};
 use crate::relays::{self, RelayLive};
 use crate::row::{AllocationRow, Change, FirstBootRow, InstanceRow, Kind, NodeRow, Row};
+use crate::swarm::Swarm;
 
 /// Events kept for replay: 10,000 of about 300 bytes are 3 MB.
 pub const KEPT_EVENTS: usize = 10_000;
@@ -42,6 +44,8 @@ pub struct NodeLive {
     pub applied_generation: u64,
     /// The last vitals.
     pub vitals: Option<NodeVitals>,
+    /// What it does with images, as its last poll said.
+    pub images: ImageTraffic,
     /// Its heat.
     pub heat: NodeHeat,
     /// Since when this controller waits for it, if it was never heard.
@@ -119,6 +123,8 @@ pub struct Cluster {
     pub(crate) moving: OrdSet<InstanceId>,
     /// Instances that have yet to begin with a snapshot of another.
     pub(crate) beginning: OrdSet<InstanceId>,
+    /// Images on their way to nodes.
+    pub(crate) swarm: Swarm,
     /// Grows whenever a node may have become able to take something.
     pub(crate) room: u64,
     /// `room` when the pending instances were last tried.
@@ -178,6 +184,7 @@ impl Cluster {
             pending: OrdSet::new(),
             moving: OrdSet::new(),
             beginning: OrdSet::new(),
+            swarm: Swarm::default(),
             room: 1,
             tried: 0,
             brake: false,
@@ -501,6 +508,7 @@ impl NodeLive {
             last_seq: 0,
             applied_generation: 0,
             vitals: None,
+            images: ImageTraffic::default(),
             heat: NodeHeat::default(),
             since: now,
             critical_since: None,

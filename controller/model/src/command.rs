@@ -9,6 +9,8 @@ use roost_types::{
     OperationId, Problem, SnapshotId, SyncRequest, Timestamp,
 };
 
+use crate::swarm::Supply;
+
 /// The world that a decision may not ask for itself.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub struct Context {
@@ -267,6 +269,17 @@ pub enum Command {
         /// Which.
         action: ActionId,
     },
+    /// A node needs an image: says where it gets it, and notes that.
+    AskImageSource {
+        /// Known from its credential.
+        node: NodeId,
+        /// Which image.
+        image: ImageDigest,
+        /// Nodes that could not give it.
+        failed: Vec<Name>,
+        /// SHA-256 of the ticket that it would be given, 64 hexadecimal digits.
+        ticket_sha256: String,
+    },
     /// A person has seen an alert.
     AcknowledgeAlert {
         /// Which.
@@ -312,6 +325,8 @@ pub enum Reply {
     Image(ImageDigest),
     /// An image was forgotten: its file may go.
     ImageForgotten(ImageDigest),
+    /// Where a node gets an image.
+    ImageSupply(Supply),
     /// An alert changed.
     Alert(AlertId),
     /// A node was heard.

@@ -15,9 +15,9 @@
 //! the probes say, how hot things are. That is why an idle cluster writes nothing.
 //!
 //! Find your way: `command` (what can be asked), `decide/` (one file per noun), `reconcile` (the life of an instance),
-//! `snapshots` (the life of its snapshots), `place` (asking the scheduler), `features` (what a node can), `drain` (emptying
-//! nodes), `critical` (what stops first), `actions` (done, or proposed), `cooling` (fans), `relays` (power), `names` (what
-//! names mean on a node), `view` (what the API shows).
+//! `snapshots` (the life of its snapshots), `swarm` (which node fetches an image from which), `place` (asking the
+//! scheduler), `features` (what a node can), `drain` (emptying nodes), `critical` (what stops first), `actions` (done, or
+//! proposed), `cooling` (fans), `relays` (power), `names` (what names mean on a node), `view` (what the API shows).
 
 mod actions;
 mod alerts;
@@ -38,6 +38,7 @@ mod reconcile;
 mod relays;
 mod row;
 mod snapshots;
+mod swarm;
 mod validate;
 pub mod view;
 
@@ -48,3 +49,4 @@ pub use cooling::{FanLive, HubWish};
 pub use decide::{Decision, decide};
 pub use relays::RelayLive;
 pub use row::{AllocationRow, Change, FirstBootRow, Halt, InstanceRow, Kind, MetaRow, Move, NodeRow, Row, Source};
+pub use swarm::Supply;

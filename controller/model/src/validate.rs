@@ -6,7 +6,8 @@ use std::collections::BTreeMap;
 use std::sync::Arc;
 
 use roost_scheduler::collide;
-use roost_types::instance::{CreateInstance, InstanceKind, MAX_PRIORITY, Network, PatchInstance};
+use roost_types::image_transfer::PEER_PORT;
+use roost_types::instance::{CreateInstance, InstanceKind, MAX_PRIORITY, Network, PatchInstance, Transport};
 use roost_types::size::Resources;
 use roost_types::{
     Code, DEFAULT_PROJECT, Desired, Image, InstanceId, MemoryBytes, Name, OperationId, Problem, Publish, Size,
@@ -304,6 +305,10 @@ fn ports(publish: &[Publish]) -> Result<(), Problem> {
         return Err(invalid("publish", format!("more than {MAX_PUBLISH} ports")));
     }
     for (at, one) in publish.iter().enumerate() {
+        if one.host == PEER_PORT && one.transport == Transport::Tcp {
+            let detail = format!("port {PEER_PORT} is where boards fetch images from one another: choose another one");
+            return Err(invalid(&format!("publish[{at}]"), detail));
+        }
         if publish[..at].iter().any(|other| collide(one, other)) {
             return Err(invalid(&format!("publish[{at}]"), format!("host port {} is there twice", one.host)));
         }

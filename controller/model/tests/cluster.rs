@@ -2,6 +2,7 @@
 
 mod acting;
 mod cooling;
+mod images;
 mod lifecycle;
 mod limits;
 mod network;

@@ -25,6 +25,7 @@ pub fn router(app: &Arc<App>) -> Router<Arc<App>> {
     Router::new()
         .route("/agent/v1/sync", post(sync::sync))
         .route("/agent/v1/images/{digest}", get(images::image))
+        .route("/agent/v1/images/{digest}/source", post(images::source))
         .route("/agent/v1/allocations/{allocation}/first-boot", get(first_boot::first_boot))
         .route("/agent/v1/layers/{allocation}", get(layers::layer))
         .route("/agent/v1/streams/{id}", get(streams::dial))

@@ -1,6 +1,7 @@
 //! `/v1/images`.
 
 use std::sync::Arc;
+use std::sync::atomic::Ordering;
 
 use axum::body::Body;
 use axum::extract::{FromRequest, Request, State};
@@ -8,6 +9,7 @@ use axum::http::{HeaderMap, StatusCode};
 use axum::response::Response;
 use roost_model::{Command, Reply};
 use roost_types::image::{ArchiveKind, ImportImage, MAX_IMAGE_BYTES, RootfsFormat, Startup, check_alias};
+use roost_types::image_transfer::ImageDistribution;
 use roost_types::{Arch, Code, Image, ImageManifest, Operation, Page, Problem};
 use serde::Deserialize;
 
@@ -209,6 +211,18 @@ pub async fn show(State(app): State<Arc<App>>, Ref(image): Ref) -> ApiResult<Res
     json(StatusCode::OK, app.core.snapshot().cluster.find_image(&image)?.as_ref())
 }
 
+/// Shows where an image is, which nodes are getting it, and how many bytes of it the controller and nodes have sent.
+#[utoipa::path(get, path = "/v1/images/{image}/distribution", tag = "images",
+    params(("image" = String, Path, description = "Alias or digest")),
+    responses((status = 200, body = ImageDistribution), (status = 404, body = Problem)))]
+pub async fn distribution(State(app): State<Arc<App>>, Ref(image): Ref) -> ApiResult<Response> {
+    let snapshot = app.core.snapshot();
+    let image = snapshot.cluster.find_image(&image)?;
+    let sent_by_controller = app.images.sent_to_nodes(&image.digest).load(Ordering::Relaxed);
+    let known = snapshot.cluster.image_distribution(image, crate::clock::now());
+    json(StatusCode::OK, &ImageDistribution { sent_by_controller, ..known })
+}
+
 /// Removes an image that no instance uses.
 #[utoipa::path(delete, path = "/v1/images/{image}", tag = "images",
     params(("image" = String, Path, description = "Alias or digest")),
@@ -228,5 +242,5 @@ pub async fn delete(State(app): State<Arc<App>>, Ref(image): Ref) -> ApiResult<S
         (status = 404, body = Problem)))]
 pub async fn rootfs(State(app): State<Arc<App>>, Ref(image): Ref, headers: HeaderMap) -> ApiResult<Response> {
     let digest = app.core.snapshot().cluster.find_image(&image)?.digest.clone();
-    serve_file(&app.images.path(&digest), digest.as_str(), &headers).await
+    serve_file(&app.images.path(&digest), digest.as_str(), &headers, None).await
 }

@@ -34,6 +34,13 @@ pub async fn metrics(State(app): State<Arc<App>>) -> Response {
     text.family("roost_events_total", "counter", "Events since the cluster began.");
     text.sample("roost_events_total", &[], snapshot.last_event());
 
+    text.family("roost_image_sent_bytes_total", "counter", "Bytes of images sent to nodes, by who sent them.");
+    let by_controller = app.images.all_sent_to_nodes();
+    text.sample("roost_image_sent_bytes_total", &[("by", "controller")], by_controller);
+    for (node, bytes) in snapshot.cluster.images_sent_by_nodes() {
+        text.sample("roost_image_sent_bytes_total", &[("by", "node"), ("node", node.as_str())], bytes);
+    }
+
     text.family("roost_zone_temperature_celsius", "gauge", "Inlet temperature of a zone; absent when unknown.");
     for zone in &view.zones {
         if let Some(temperature) = zone.temperature {

@@ -48,6 +48,7 @@ pub(super) fn for_users() -> OpenApiRouter<Arc<App>> {
         .routes(routes!(images::list, images::create))
         .routes(routes!(images::show, images::delete))
         .routes(routes!(images::rootfs))
+        .routes(routes!(images::distribution))
         .routes(routes!(rack::show))
         .routes(routes!(rack::hubs))
         .routes(routes!(rack::probes))

@@ -281,6 +281,7 @@ impl Heard {
             | Command::FinishImport { .. }
             | Command::DeleteImage { .. }
             | Command::ApproveAction { .. }
+            | Command::AskImageSource { .. }
             | Command::AcknowledgeAlert { .. } => {}
         }
     }

@@ -16,8 +16,10 @@ mod serve;
 mod unpack;
 mod upload;
 
-use std::collections::BTreeSet;
+use std::collections::{BTreeMap, BTreeSet};
 use std::path::{Path, PathBuf};
+use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::{Arc, Mutex as SyncMutex, PoisonError};
 
 use roost_types::ImageDigest;
 use tokio::sync::{Mutex, MutexGuard};
@@ -30,6 +32,8 @@ pub struct ImageStore {
     dir: PathBuf,
     /// Held while a file and what the model says of it change together.
     changing: Mutex<()>,
+    /// Bytes of each image sent to nodes since this controller started.
+    sent: SyncMutex<BTreeMap<ImageDigest, Arc<AtomicU64>>>,
 }
 
 impl ImageStore {
@@ -51,7 +55,7 @@ impl ImageStore {
                 std::fs::remove_file(entry.path())?;
             }
         }
-        Ok(Self { dir, changing: Mutex::new(()) })
+        Ok(Self { dir, changing: Mutex::new(()), sent: SyncMutex::default() })
     }
 
     /// Where an image's file is.
@@ -64,6 +68,20 @@ impl ImageStore {
     #[must_use]
     pub fn staging(&self) -> PathBuf {
         self.dir.join("staging")
+    }
+
+    /// The counter of the bytes of an image that are sent to nodes.
+    #[must_use]
+    pub fn sent_to_nodes(&self, digest: &ImageDigest) -> Arc<AtomicU64> {
+        let mut sent = self.sent.lock().unwrap_or_else(PoisonError::into_inner);
+        Arc::clone(sent.entry(digest.clone()).or_default())
+    }
+
+    /// Bytes of all images sent to nodes since this controller started.
+    #[must_use]
+    pub fn all_sent_to_nodes(&self) -> u64 {
+        let sent = self.sent.lock().unwrap_or_else(PoisonError::into_inner);
+        sent.values().map(|bytes| bytes.load(Ordering::Relaxed)).sum()
     }
 
     /// Keeps others from storing or removing image files until dropped.

@@ -1,6 +1,8 @@
 //! Sending an image file, whole or a range of it.
 
 use std::path::Path;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicU64, Ordering};
 
 use axum::body::Body;
 use axum::http::{HeaderMap, HeaderValue, StatusCode, header};
@@ -15,11 +17,16 @@ use crate::api::problem::{ApiError, ApiResult};
 /// Bytes read at a time: what one download holds in memory.
 const CHUNK: usize = 64 * 1024;
 
-/// Answers with a file, honouring `Range: bytes=A-[B]`.
+/// Answers with a file, honouring `Range: bytes=A-[B]`; what is sent is added to `sent`.
 ///
 /// # Errors
 /// When the file cannot be opened.
-pub async fn serve_file(path: &Path, etag: &str, headers: &HeaderMap) -> ApiResult<Response> {
+pub async fn serve_file(
+    path: &Path,
+    etag: &str,
+    headers: &HeaderMap,
+    sent: Option<Arc<AtomicU64>>,
+) -> ApiResult<Response> {
     let mut file = File::open(path).await.map_err(|e| ApiError::internal("opening the image", &e))?;
     let size = file.metadata().await.map_err(|e| ApiError::internal("reading the image", &e))?.len();
     let wanted = headers.get(header::RANGE).and_then(|value| value.to_str().ok()).map(|text| parse(text, size));
@@ -29,7 +36,7 @@ pub async fn serve_file(path: &Path, etag: &str, headers: &HeaderMap) -> ApiResu
         Some(Wanted::Nothing) => return Ok(not_satisfiable(size)),
     };
     file.seek(std::io::SeekFrom::Start(first)).await.map_err(|e| ApiError::internal("reading the image", &e))?;
-    let mut response = Response::new(Body::from_stream(chunks(file, length)));
+    let mut response = Response::new(Body::from_stream(chunks(file, length, sent)));
     *response.status_mut() = status;
     let fields = response.headers_mut();
     fields.insert(header::CONTENT_TYPE, HeaderValue::from_static("application/octet-stream"));
@@ -83,8 +90,12 @@ fn not_satisfiable(size: u64) -> Response {
     response
 }
 
-fn chunks(file: File, length: u64) -> impl futures_util::Stream<Item = std::io::Result<Bytes>> {
-    stream::try_unfold((file, length), |(mut file, left)| async move {
+fn chunks(
+    file: File,
+    length: u64,
+    sent: Option<Arc<AtomicU64>>,
+) -> impl futures_util::Stream<Item = std::io::Result<Bytes>> {
+    stream::try_unfold((file, length, sent), |(mut file, left, sent)| async move {
         if left == 0 {
             return Ok(None);
         }
@@ -94,7 +105,10 @@ fn chunks(file: File, length: u64) -> impl futures_util::Stream<Item = std::io::
             return Err(std::io::ErrorKind::UnexpectedEof.into());
         }
         chunk.truncate(count);
-        Ok(Some((Bytes::from(chunk), (file, left - count as u64))))
+        if let Some(sent) = &sent {
+            sent.fetch_add(count as u64, Ordering::Relaxed);
+        }
+        Ok(Some((Bytes::from(chunk), (file, left - count as u64, sent))))
     })
 }
 

@@ -12,7 +12,7 @@ use std::time::{Duration, Instant};
 
 use serde_json::json;
 
-use crate::archive::{gzip, harmless, sha256};
+use crate::archive::{Random, gzip, harmless, sha256};
 use crate::server::Server;
 
 /// Debian's docker-registry on a port of its own.
@@ -240,4 +240,131 @@ fn a_wish_that_cannot_be_used_says_which_field() {
         let answer = server.fetch(&body);
         assert_eq!((answer.status, answer.body["field"].as_str()), (status, Some(field)), "{body}: {}", answer.told());
     }
+}
+
+/// A web server that says what it is asked and answers by a function until nobody wants to know any more.
+fn scripted(answer: impl Fn(usize, &str) -> Vec<u8> + Send + 'static) -> (String, mpsc::Receiver<String>) {
+    let listener = TcpListener::bind("127.0.0.1:0").unwrap();
+    let address = listener.local_addr().unwrap().to_string();
+    let (asked, requests) = mpsc::channel();
+    std::thread::spawn(move || {
+        for (number, stream) in listener.incoming().enumerate() {
+            let mut stream = stream.unwrap();
+            let mut request = [0; 4096];
+            let length = stream.read(&mut request).unwrap_or(0);
+            let request = String::from_utf8_lossy(&request[..length]).to_lowercase();
+            let _ = stream.write_all(&answer(number, &request));
+            if asked.send(request).is_err() {
+                return;
+            }
+        }
+    });
+    (address, requests)
+}
+
+/// The byte that a request wants to begin at.
+fn from(request: &str) -> Option<usize> {
+    let range = request.lines().find_map(|line| line.strip_prefix("range: bytes="))?;
+    range.trim().strip_suffix('-')?.parse().ok()
+}
+
+/// The rest of a body, or all of it; only so many bytes of it really.
+fn part(body: &[u8], from: Option<usize>, headers: &str, most: usize) -> Vec<u8> {
+    let rest = &body[from.unwrap_or(0)..];
+    let status = match from {
+        Some(from) => format!("206 Partial Content\r\nContent-Range: bytes {from}-{}/{}", body.len() - 1, body.len()),
+        None => "200 OK".to_owned(),
+    };
+    let head = format!("HTTP/1.1 {status}\r\n{headers}Content-Length: {}\r\nConnection: close\r\n\r\n", rest.len());
+    [head.as_bytes(), &rest[..most.min(rest.len())]].concat()
+}
+
+/// An archive that does not come in one piece.
+fn long() -> Vec<u8> {
+    harmless().file("noise", &Random(3).bytes(100_000)).end()
+}
+
+#[test]
+fn a_download_from_a_web_server_goes_on_where_it_broke_off() {
+    let server = Server::start("cut");
+    let archive = long();
+    let ask = |address: &str, alias: &str| {
+        let url = format!("http://{address}/image.tar");
+        server.fetch(&json!({"alias": alias, "url": url, "sha256": sha256(&archive), "arch": "amd64"}))
+    };
+
+    // Every answer is cut; each goes on where the one before ended.
+    let body = archive.clone();
+    let (address, requests) = scripted(move |_, request| part(&body, from(request), "ETag: \"one\"\r\n", 30_000));
+    let answer = ask(&address, "cut");
+    assert_eq!(answer.status, 201, "{}", answer.told());
+    let requests: Vec<String> = requests.try_iter().collect();
+    let begins: Vec<Option<usize>> = requests.iter().map(|request| from(request)).collect();
+    assert_eq!(begins, [None, Some(30_000), Some(60_000), Some(90_000)]);
+    assert!(requests[1..].iter().all(|request| request.contains("if-range: \"one\"")), "{requests:?}");
+
+    // A server that knows no ranges sends all of it again.
+    let body = archive.clone();
+    let (address, requests) = scripted(move |number, _| part(&body, None, "", 40_000 + 40_000 * number));
+    let answer = ask(&address, "whole");
+    assert_eq!(answer.status, 201, "{}", answer.told());
+    assert_eq!(requests.try_iter().count(), 3);
+
+    // What has changed meanwhile is not mixed.
+    let body = archive.clone();
+    let (address, _requests) = scripted(move |number, _| part(&body, None, &format!("ETag: \"{number}\"\r\n"), 40_000));
+    let answer = ask(&address, "changed");
+    assert!(answer.status == 422 && answer.told().contains("changed it while"), "{}", answer.told());
+
+    // Nor is the wrong part.
+    let body = archive.clone();
+    let (address, _requests) = scripted(move |_, request| part(&body, from(request).map(|from| from - 1), "", 30_000));
+    let answer = ask(&address, "wrong");
+    assert!(answer.status == 503 && answer.told().contains("broke off"), "{}", answer.told());
+    assert_eq!(server.files().1, Vec::<String>::new());
+}
+
+#[test]
+fn a_layer_from_a_registry_goes_on_where_it_broke_off_with_a_new_token() {
+    let server = Server::start("cut-layer");
+    let layer = long();
+    let config =
+        json!({"architecture": "amd64", "os": "linux", "rootfs": {"type": "layers", "diff_ids": [sha256(&layer)]}});
+    let config = config.to_string().into_bytes();
+    let part_of = |media: &str, bytes: &[u8]| json!({"mediaType": media, "digest": sha256(bytes), "size": bytes.len()});
+    let manifest = json!({"schemaVersion": 2, "mediaType": "application/vnd.oci.image.manifest.v1+json",
+        "config": part_of("application/vnd.oci.image.config.v1+json", &config),
+        "layers": [part_of("application/vnd.oci.image.layer.v1.tar", &layer)]});
+    let manifest = manifest.to_string().into_bytes();
+    let is_layer = format!("/blobs/{}", sha256(&layer));
+    let tokens = AtomicUsize::new(0);
+    let (address, requests) = scripted(move |_, request| {
+        let path = request.split(' ').nth(1).unwrap_or_default();
+        let host = request.lines().find_map(|line| line.strip_prefix("host: ")).unwrap_or_default().trim().to_owned();
+        let ask = format!(
+            "HTTP/1.1 401 No\r\nWWW-Authenticate: Bearer realm=\"http://{host}/token\",service=\"x\"\r\n\
+             Content-Length: 0\r\nConnection: close\r\n\r\n"
+        );
+        // A token is good until the next one is given, and the second part of the layer wants the second.
+        let current = format!("authorization: bearer t{}", tokens.load(Ordering::SeqCst));
+        if path == "/v2/" {
+            ask.into_bytes()
+        } else if path.starts_with("/token") {
+            let number = tokens.fetch_add(1, Ordering::SeqCst) + 1;
+            ok(format!("{{\"token\":\"t{number}\"}}").as_bytes())
+        } else if !request.contains(&current) || from(request) == Some(60_000) && current.ends_with("t1") {
+            ask.into_bytes()
+        } else if path.contains("/manifests/") {
+            part(&manifest, None, "Content-Type: application/vnd.oci.image.manifest.v1+json\r\n", usize::MAX)
+        } else if path.ends_with(&is_layer) {
+            part(&layer, from(request), "", 60_000)
+        } else {
+            part(&config, None, "", usize::MAX)
+        }
+    });
+    let answer = server.fetch(&json!({"alias": "cut", "registry": format!("{address}/app:1")}));
+    assert_eq!(answer.status, 201, "{}", answer.told());
+    let begins: Vec<Option<usize>> =
+        requests.try_iter().filter(|request| request.contains("/blobs/")).map(|request| from(&request)).collect();
+    assert_eq!(begins, [None, None, Some(60_000), Some(60_000)], "configuration, layer, the rest twice");
 }

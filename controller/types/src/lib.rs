@@ -14,6 +14,7 @@ pub mod file;
 pub mod first_boot;
 pub mod id;
 pub mod image;
+pub mod image_transfer;
 pub mod instance;
 pub mod name;
 pub mod node;

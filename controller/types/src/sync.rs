@@ -11,6 +11,7 @@ use std::net::Ipv4Addr;
 use serde::{Deserialize, Serialize};
 
 use crate::allocation::{AllocationReport, AllocationSpec};
+use crate::image_transfer::{ImageGrants, ImageTraffic};
 use crate::node::{NodeFacts, NodeVitals};
 use crate::stream::StreamRequest;
 use crate::{AllocationId, Name};
@@ -54,6 +55,9 @@ pub struct SyncRequest {
     /// name; at most [`MAX_REPAIRS`].
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub repairs: Vec<String>,
+    /// What it does with images; only polls say it.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub images: Option<ImageTraffic>,
 }
 
 #[expect(clippy::trivially_copy_pass_by_ref, reason = "serde's signature")]
@@ -118,4 +122,7 @@ pub struct SyncResponse {
     /// The whole table of names, when the agent's is another one.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub names: Option<NameTable>,
+    /// Who may fetch images from this node, when that is not what the agent knows.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub grants: Option<ImageGrants>,
 }

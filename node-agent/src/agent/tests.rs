@@ -194,7 +194,8 @@ impl Played {
             self.sent_at.lock().unwrap().entry(generation).or_insert_with(Instant::now);
         }
         let node = "n01".parse().unwrap();
-        let response = SyncResponse { node, generation, desired, streams: vec![], want_full: false, names: None };
+        let response =
+            SyncResponse { node, generation, desired, streams: vec![], want_full: false, names: None, grants: None };
         Response::new(Full::new(serde_json::to_vec(&response).unwrap().into()))
     }
 
@@ -231,6 +232,7 @@ fn agent(controller: &Controller, runtime: &Arc<Memory>, state: &Path) -> tokio:
         boot_id: "boot".to_owned(),
         cpu_millis: Some(1_000),
         address: None,
+        image_server: None,
         lan_interface: None,
         without: BTreeSet::new(),
     };

@@ -7,6 +7,7 @@
 //!                 └▶ forward: not the controller, only its own project or a published port ─▶ postrouting: as the
 //!                    node, unless to a peer                                                      (through the node)
 //!   instance ──────▶ input: ping and DNS, to the gateway only
+//!   other node ────▶ input: images
 //! ```
 //!
 //! Whatever grows with the number of instances is a set or a map: a packet costs the same on a full board, and an
@@ -23,6 +24,7 @@ use roost_types::prefix::first;
 
 use super::BRIDGE;
 use super::elements::{Element, Family, Field, Set, Value};
+use crate::images::server::Place;
 use crate::runtime::linux::{mac, veth_name};
 
 /// The name of our table in each family.
@@ -44,10 +46,11 @@ pub struct Rules {
 }
 
 impl Rules {
-    /// The rules for `plan`. `controller` is what instances may not talk to. The projects of `before` keep their chains,
-    /// unless there is one that they lack: then only those that are needed have any.
+    /// The rules for `plan`. `controller` is what instances may not talk to, `images` where this node gives images to others:
+    /// only they may, and no published port takes it. The projects of `before` keep their chains, unless there is one that
+    /// they lack: then only those that are needed have any.
     #[must_use]
-    pub fn new(plan: &FirewallPlan, controller: Option<Ipv4Addr>, before: &[Name]) -> Self {
+    pub fn new(plan: &FirewallPlan, controller: Option<Ipv4Addr>, images: Option<Place>, before: &[Name]) -> Self {
         let members = members(plan);
         let projects: Vec<Name> = if members.keys().all(|project| before.contains(project)) {
             before.to_vec()
@@ -56,7 +59,7 @@ impl Rules {
         };
         let elements = elements(plan, &members, &projects);
         Self {
-            inet: inet_table(plan, controller, projects.len()),
+            inet: inet_table(plan, controller, images, projects.len()),
             bridge: bridge_table(projects.len()),
             elements,
             projects,
@@ -92,7 +95,7 @@ impl Rules {
     }
 }
 
-fn inet_table(plan: &FirewallPlan, controller: Option<Ipv4Addr>, projects: usize) -> String {
+fn inet_table(plan: &FirewallPlan, controller: Option<Ipv4Addr>, images: Option<Place>, projects: usize) -> String {
     let own = prefix(plan.network.gateway, plan.network.prefix_len);
     let mut text = table(Family::Inet, projects);
     declare(&mut text, "map", Set::Ports, "inet_proto . inet_service : ipv4_addr . inet_service");
@@ -121,7 +124,9 @@ fn inet_table(plan: &FirewallPlan, controller: Option<Ipv4Addr>, projects: usize
     // An instance that publishes port 53 of the node does not get its neighbours' questions.
     let gateway = plan.network.gateway;
     let dns = format!("iifname \"{BRIDGE}\" ip daddr {gateway} meta l4proto {{ tcp, udp }} th dport 53");
-    let prerouting: Vec<String> = std::iter::once(format!("{dns} accept")).chain(published.iter().cloned()).collect();
+    let of_images = images.map(|Place { address, port, .. }| format!("ip daddr {address} tcp dport {port}"));
+    let own_ports = std::iter::once(&dns).chain(&of_images).map(|own| format!("{own} accept"));
+    let prerouting: Vec<String> = own_ports.chain(published.iter().cloned()).collect();
     chain(&mut text, "prerouting", "type nat hook prerouting priority dstnat; policy accept;", &prerouting);
     chain(&mut text, "output", "type nat hook output priority -100; policy accept;", &published);
     chain(
@@ -137,19 +142,25 @@ fn inet_table(plan: &FirewallPlan, controller: Option<Ipv4Addr>, projects: usize
             chain(&mut text, &format!("{way}_{number}"), "", &rules);
         }
     }
-    let forward = forwards(plan, controller, own);
+    let mut forward = forwards(plan, controller, own);
+    let nodes: Vec<String> = plan.network.routes.iter().map(|route| route.via.to_string()).collect();
+    let nodes = format!("{{ {} }}", nodes.join(", "));
+    if let Some(place) = images.filter(|_| !plan.network.routes.is_empty()) {
+        // Masqueraded, it would look like this node.
+        forward.insert(0, format!("iifname \"{BRIDGE}\" ip daddr {nodes} tcp dport {} drop", place.port));
+    }
     chain(&mut text, "forward", "type filter hook forward priority filter; policy accept;", &forward);
-    chain(
-        &mut text,
-        "input",
-        "type filter hook input priority filter; policy accept;",
-        &[
-            format!("iifname \"{BRIDGE}\" ct state established,related accept"),
-            format!("iifname \"{BRIDGE}\" icmp type echo-request accept"),
-            format!("{dns} accept"),
-            format!("iifname \"{BRIDGE}\" drop"),
-        ],
-    );
+    let mut input = vec![
+        format!("iifname \"{BRIDGE}\" ct state established,related accept"),
+        format!("iifname \"{BRIDGE}\" icmp type echo-request accept"),
+        format!("{dns} accept"),
+        format!("iifname \"{BRIDGE}\" drop"),
+    ];
+    if let Some(of_images) = of_images {
+        let strangers = if plan.network.routes.is_empty() { String::new() } else { format!("ip saddr != {nodes} ") };
+        input.push(format!("{strangers}{of_images} drop"));
+    }
+    chain(&mut text, "input", "type filter hook input priority filter; policy accept;", &input);
     text.push_str("}\n");
     text
 }

@@ -9,8 +9,10 @@ use roost_allocation::{FirewallInstance, FirewallPlan};
 use roost_types::sync::{NameTable, PeerRoute};
 
 use super::rules::Rules;
-use super::{FAMILIES, Firewall};
+use super::{FAMILIES, Firewall, Place};
 use crate::testing::{allocation, network};
+
+const IMAGES: Place = Place { address: Ipv4Addr::new(10, 0, 0, 11), port: 7701, bytes_per_second: 1 };
 
 fn instance(n: u8, project: &str, publish: &[&str]) -> FirewallInstance {
     FirewallInstance {
@@ -37,7 +39,7 @@ fn plan() -> FirewallPlan {
 }
 
 fn text(plan: &FirewallPlan, controller: Option<Ipv4Addr>) -> String {
-    Rules::new(plan, controller, &[]).text(&FAMILIES)
+    Rules::new(plan, controller, Some(IMAGES), &[]).text(&FAMILIES)
 }
 
 #[test]
@@ -79,6 +81,22 @@ fn projects_are_told_apart_on_the_bridge_and_through_the_node() {
 }
 
 #[test]
+fn images_are_for_nodes_of_the_rack_alone() {
+    let with_peer = text(&plan(), None);
+    for rule in [
+        "iifname \"roost0\" ip daddr { 10.0.0.12 } tcp dport 7701 drop\n    ct state established",
+        "ip saddr != { 10.0.0.12 } ip daddr 10.0.0.11 tcp dport 7701 drop",
+        "ip daddr 10.0.0.11 tcp dport 7701 accept\n    dnat ip",
+    ] {
+        assert!(with_peer.contains(rule), "{rule} is not in\n{with_peer}");
+    }
+    let mut alone = plan();
+    alone.network.routes.clear();
+    let alone = text(&alone, None);
+    assert!(alone.contains("    ip daddr 10.0.0.11 tcp dport 7701 drop\n"), "{alone}");
+}
+
+#[test]
 fn a_published_port_is_translated_from_outside_and_from_the_node_itself() {
     assert_eq!(text(&plan(), None).matches("th dport map @ports\n").count(), 2);
     assert!(!text(&FirewallPlan { instances: vec![], ..plan() }, None).contains("add element"));
@@ -86,15 +104,15 @@ fn a_published_port_is_translated_from_outside_and_from_the_node_itself() {
 
 #[test]
 fn an_instance_that_comes_or_goes_changes_no_rule() {
-    let all = Rules::new(&plan(), None, &[]);
+    let all = Rules::new(&plan(), None, None, &[]);
     let mut fewer = plan();
     fewer.instances.remove(1);
-    let fewer = Rules::new(&fewer, None, &all.projects);
+    let fewer = Rules::new(&fewer, None, None, &all.projects);
     assert_eq!((&all.inet, &all.bridge), (&fewer.inet, &fewer.bridge), "its project keeps its chains");
     assert!(fewer.elements.len() < all.elements.len());
     let mut another = plan();
     another.instances = vec![instance(4, "new", &[])];
-    assert_eq!(Rules::new(&another, None, &all.projects).projects, ["new".parse().unwrap()]);
+    assert_eq!(Rules::new(&another, None, None, &all.projects).projects, ["new".parse().unwrap()]);
 }
 
 #[test]
@@ -127,7 +145,7 @@ fn nft(words: &str) -> String {
 #[test]
 fn the_real_nft_takes_the_rules_and_what_is_changed_is_repaired() {
     in_namespace(|| async {
-        let firewall = Firewall::new("10.0.0.1", 7700);
+        let firewall = Firewall::new("10.0.0.1", 7700, Some(IMAGES));
         firewall.apply(&plan()).await.unwrap();
         let fresh = nft("list ruleset");
         assert!(fresh.contains("tcp . 18080 : 10.77.1.11 . 80") && fresh.contains("table bridge roost"));
@@ -151,7 +169,7 @@ fn the_real_nft_takes_the_rules_and_what_is_changed_is_repaired() {
 #[test]
 fn changed_elements_are_as_if_all_had_been_put() {
     in_namespace(|| async {
-        let firewall = Firewall::new("10.0.0.1", 7700);
+        let firewall = Firewall::new("10.0.0.1", 7700, Some(IMAGES));
         firewall.apply(&plan()).await.unwrap();
         let tables = nft("-a list tables");
         let mut changed = plan();
@@ -166,7 +184,7 @@ fn changed_elements_are_as_if_all_had_been_put() {
             assert_eq!(nft("-a list tables"), tables);
         }
         let by_elements = nft("list ruleset");
-        Firewall::new("10.0.0.1", 7700).apply(&changed).await.unwrap();
+        Firewall::new("10.0.0.1", 7700, Some(IMAGES)).apply(&changed).await.unwrap();
         assert_eq!(nft("list ruleset"), by_elements);
     });
 }
@@ -174,7 +192,7 @@ fn changed_elements_are_as_if_all_had_been_put() {
 #[test]
 fn a_change_by_somebody_else_is_mended_by_the_next_change_of_ours() {
     in_namespace(|| async {
-        let firewall = Firewall::new("10.0.0.1", 7700);
+        let firewall = Firewall::new("10.0.0.1", 7700, Some(IMAGES));
         let mut fewer = plan();
         fewer.instances.pop();
         firewall.apply(&plan()).await.unwrap();
@@ -202,7 +220,7 @@ fn what_the_kernel_takes_is_found_out_without_leaving_anything() {
 #[test]
 fn a_change_before_the_first_look_is_repaired_too() {
     in_namespace(|| async {
-        let firewall = Firewall::new("10.0.0.1", 7700);
+        let firewall = Firewall::new("10.0.0.1", 7700, Some(IMAGES));
         for change in ["flush ruleset", "delete table bridge roost", "flush chain inet roost forward"] {
             firewall.apply(&plan()).await.unwrap();
             let fresh = nft("list ruleset");
@@ -222,7 +240,7 @@ fn a_full_board_of_a_large_rack_is_taken() {
         });
         let names = NameTable { generation: 2, projects: BTreeMap::from([("shop".parse().unwrap(), far.collect())]) };
         let instances = (1..=200).map(|n| instance(n, if n % 2 == 0 { "shop" } else { "blog" }, &[])).collect();
-        let firewall = Firewall::new("10.0.0.1", 7700);
+        let firewall = Firewall::new("10.0.0.1", 7700, Some(IMAGES));
         firewall.apply(&FirewallPlan { instances, names: Arc::new(names), ..plan() }).await.unwrap();
         assert_eq!(firewall.repair().await.unwrap(), [""; 0]);
         nft("add table ip somebodys");

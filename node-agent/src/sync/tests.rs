@@ -21,8 +21,9 @@ use tokio::sync::{Notify, mpsc};
 use super::{Link, Told};
 use crate::cgroup::Cgroup;
 use crate::controller::Controller;
+use crate::images::Images;
 use crate::outbox::Outbox;
-use crate::testing::{allocation, desired, report};
+use crate::testing::{Scratch, allocation, desired, report};
 use crate::vitals::Sampler;
 
 /// What the server saw, and what it is to answer.
@@ -37,7 +38,7 @@ struct Script {
 
 fn nothing() -> SyncResponse {
     let node = "n01".parse().unwrap();
-    SyncResponse { node, generation: 0, desired: None, streams: vec![], want_full: false, names: None }
+    SyncResponse { node, generation: 0, desired: None, streams: vec![], want_full: false, names: None, grants: None }
 }
 
 impl Script {
@@ -112,8 +113,10 @@ async fn rig(script: Script) -> Rig {
     let outbox = Arc::new(Outbox::default());
     let sampler = Sampler::new(PathBuf::from("/nonexistent"), Cgroup::new(None), 1_000);
     let (told_in, told) = mpsc::channel(16);
+    let scratch = Scratch::new("sync");
+    let images = Images::open(scratch.path(), None).unwrap();
     let ids = ("boot".to_owned(), "agent".to_owned());
-    let link = Arc::new(Link::new(controller, ids, (3, 0), outbox.clone(), sampler, told_in));
+    let link = Arc::new(Link::new(controller, ids, (3, 0), (outbox.clone(), images), sampler, told_in));
     tokio::spawn(link.clone().report_lane());
     tokio::spawn(link.clone().poll_lane());
     Rig { script, outbox, link, told }

@@ -38,6 +38,11 @@ pub enum ImageCommand {
     /// List images.
     #[command(visible_alias = "ls")]
     List,
+    /// Show an image: where it is, which boards are getting it, and who sent how much of it.
+    Info {
+        /// Alias or digest.
+        image: String,
+    },
     /// Build an image from one of Roost's recipes and store it.
     Build {
         /// Recipe.

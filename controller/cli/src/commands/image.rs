@@ -3,7 +3,9 @@
 use std::path::Path;
 
 use reqwest::Method;
+use roost_types::image_transfer::ImageDistribution;
 use roost_types::{Image, ImageManifest};
+use serde::Serialize;
 
 use super::instance::word;
 use crate::args::ImageCommand;
@@ -22,6 +24,7 @@ pub async fn run(
 ) -> Result<(), CliError> {
     match command {
         ImageCommand::List => list(&client()?, style).await,
+        ImageCommand::Info { image } => info(&client()?, style, &image).await,
         ImageCommand::Build { name, file: Some(file) } => {
             let built = build(style, &name).await?;
             std::fs::copy(built.rootfs(), &file)
@@ -91,9 +94,41 @@ fn mebibytes(bytes: u64) -> f64 {
     bytes as f64 / f64::from(1 << 20)
 }
 
+/// What `image info` shows in JSON and YAML.
+#[derive(Serialize)]
+struct Info {
+    #[serde(flatten)]
+    image: Image,
+    distribution: ImageDistribution,
+}
+
+async fn info(client: &Client, style: Style, image: &str) -> Result<(), CliError> {
+    let path = format!("/v1/images/{}", segment(image));
+    let (image, distribution): (Image, ImageDistribution) =
+        (client.get(&path).await?, client.get(&format!("{path}/distribution")).await?);
+    let names = |names: Vec<String>| or_dash((!names.is_empty()).then(|| names.join(", ")));
+    let fetching = distribution.fetching.iter().map(|fetch| {
+        let source = fetch.source.as_ref().map_or("the controller", |node| node.as_str());
+        format!("{} ({:.1} MiB, from {source})", fetch.node, mebibytes(fetch.bytes))
+    });
+    let mut lines = lines(&image).to_vec();
+    lines.extend([
+        ("On", names(distribution.nodes.iter().map(ToString::to_string).collect())),
+        ("Getting it", names(fetching.collect())),
+        ("Sent by the controller", format!("{:.1} MiB", mebibytes(distribution.sent_by_controller))),
+        ("Sent by boards", format!("{:.1} MiB", mebibytes(distribution.sent_by_nodes))),
+    ]);
+    let digest = image.digest.clone();
+    print(&style.one(&Info { image, distribution }, digest.as_str(), &lines)?)
+}
+
 /// Prints one image.
 pub fn show(style: Style, image: &Image) -> Result<(), CliError> {
-    let lines = [
+    print(&style.one(image, image.digest.as_str(), &lines(image))?)
+}
+
+fn lines(image: &Image) -> [(&'static str, String); 9] {
+    [
         ("Alias", image.aliases.join(",")),
         ("Digest", image.digest.to_string()),
         ("Size", format!("{:.1} MiB", mebibytes(image.size_bytes))),
@@ -103,6 +138,5 @@ pub fn show(style: Style, image: &Image) -> Result<(), CliError> {
         ("Command", or_dash((!image.startup.command.is_empty()).then(|| image.startup.command.join(" ")))),
         ("User", or_dash(Some(&image.startup.user).filter(|user| !user.is_empty()))),
         ("Directory", or_dash(Some(&image.startup.workdir).filter(|path| !path.is_empty()))),
-    ];
-    print(&style.one(image, image.digest.as_str(), &lines)?)
+    ]
 }

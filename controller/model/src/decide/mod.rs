@@ -19,7 +19,7 @@ use crate::cluster::Cluster;
 use crate::command::{Command, Context, Reply};
 use crate::draft::Draft;
 use crate::row::Change;
-use crate::{actions, relays};
+use crate::{actions, relays, swarm};
 
 /// What was decided: nothing of it has happened yet.
 #[derive(Clone, Debug)]
@@ -89,6 +89,9 @@ fn execute(draft: &mut Draft, command: &Command) -> Result<Reply, Problem> {
         }
         Command::DeleteImage { image } => images::delete(draft, image),
         Command::ApproveAction { action } => actions::approve(draft, *action),
+        Command::AskImageSource { node, image, failed, ticket_sha256 } => {
+            swarm::ask(draft, *node, image, failed, ticket_sha256)
+        }
         Command::AcknowledgeAlert { alert } => operations::acknowledge(draft, *alert),
     }
 }

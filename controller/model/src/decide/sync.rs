@@ -9,8 +9,8 @@ use crate::cluster::not_found;
 use crate::command::Reply;
 use crate::decide::nodes::subject;
 use crate::draft::Draft;
-use crate::reconcile;
 use crate::row::{AllocationRow, Kind, NodeRow, Row};
+use crate::{reconcile, swarm};
 
 pub fn sync(draft: &mut Draft, id: NodeId, request: &SyncRequest) -> Result<Reply, Problem> {
     let row = draft.cluster.nodes.get(&id).cloned().ok_or_else(|| not_found("node", &id.to_string()))?;
@@ -20,6 +20,9 @@ pub fn sync(draft: &mut Draft, id: NodeId, request: &SyncRequest) -> Result<Repl
     }
     repairs(draft, &row, request);
     facts(draft, &row, request);
+    if let Some(traffic) = &request.images {
+        swarm::heard(draft, id, traffic);
+    }
     if heard.want_full {
         return Ok(Reply::Synced { stale: false, want_full: true, gone: Vec::new() });
     }

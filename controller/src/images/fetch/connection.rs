@@ -7,7 +7,7 @@ use bytes::Bytes;
 use http_body_util::{BodyExt, Empty};
 use hyper::body::Incoming;
 use hyper::client::conn::http1;
-use hyper::header::{ACCEPT, AUTHORIZATION, HOST, HeaderValue, LOCATION, USER_AGENT};
+use hyper::header::{ACCEPT, AUTHORIZATION, HOST, HeaderValue, IF_RANGE, LOCATION, RANGE, USER_AGENT};
 use hyper::{Request, Response};
 use hyper_util::rt::TokioIo;
 use rustls::pki_types::ServerName;
@@ -29,6 +29,17 @@ pub struct Fetch<'a> {
     pub accept: Option<&'a str>,
     /// A bearer token.
     pub token: Option<&'a str>,
+    /// Only the rest is wanted.
+    pub rest: Option<Rest<'a>>,
+}
+
+/// What is missing of a body.
+#[derive(Clone, Copy)]
+pub struct Rest<'a> {
+    /// Bytes that are here.
+    pub from: u64,
+    /// Only if the source is still the one with this validator.
+    pub validator: Option<&'a str>,
 }
 
 /// An answer whose body is still to come.
@@ -126,6 +137,12 @@ fn request(url: &Url, fetch: Fetch<'_>) -> Result<Request<Empty<Bytes>>, FetchEr
         let value = HeaderValue::try_from(format!("Bearer {token}"));
         request = request.header(AUTHORIZATION, value.map_err(|_| FetchError::Failed("the token is unusable".into()))?);
     }
+    if let Some(Rest { from, validator }) = fetch.rest {
+        request = request.header(RANGE, format!("bytes={from}-"));
+        if let Some(validator) = validator {
+            request = request.header(IF_RANGE, validator);
+        }
+    }
     request.body(Empty::new()).map_err(|error| FetchError::Refused(format!("the URL cannot be asked for: {error}")))
 }
 
@@ -149,6 +166,16 @@ impl Answer {
     /// The status.
     pub fn status(&self) -> u16 {
         self.response.status().as_u16()
+    }
+
+    /// Who answered.
+    pub fn host(&self) -> &str {
+        &self.host
+    }
+
+    /// Whether this part of the whole begins at that byte.
+    pub fn begins_at(&self, byte: u64) -> bool {
+        self.header("content-range").is_some_and(|range| range.starts_with(&format!("bytes {byte}-")))
     }
 
     /// Only an answer that is well.

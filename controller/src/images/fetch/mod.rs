@@ -2,12 +2,14 @@
 //!
 //! A name is resolved once, every address it has is checked by [`policy`], and the connection goes to one of those very
 //! addresses: no packet leaves before that, and what the name says later does not matter. There are no proxies and no
-//! redirects but those a caller takes up as a new request, which is checked like the first.
+//! redirects but those a caller takes up as a new request, which is checked like the first. What breaks off goes on where it
+//! was ([`resume`]), in requests that are checked like the first too.
 
 mod connection;
 mod layout;
 pub mod policy;
 pub mod registry;
+mod resume;
 pub mod web;
 
 use std::sync::Arc;
@@ -16,7 +18,7 @@ use ipnet::IpNet;
 use roost_types::{Code, Problem};
 use rustls::{ClientConfig, RootCertStore};
 
-pub use connection::{Answer, Fetch};
+pub use connection::{Answer, Fetch, Rest};
 
 /// Fetches what policy allows.
 pub struct Fetcher {

@@ -16,7 +16,8 @@ use sha2::Digest as _;
 use url::Url;
 
 use super::layout::Layout;
-use super::{Answer, Fetch, FetchError, Fetcher};
+use super::resume::{Ask, Body};
+use super::{Answer, Fetch, FetchError, Fetcher, Rest};
 use crate::images::job::JobDir;
 use crate::images::upload::too_large;
 
@@ -109,7 +110,7 @@ async fn pull(
     dir: &JobDir,
     mut progress: impl FnMut(u64, u64),
 ) -> Result<(), FetchError> {
-    let mut session = Session::open(fetcher, reference).await?;
+    let session = Session::open(fetcher, reference).await?;
     let (descriptor, document, manifest) = session.manifest(arch).await?;
     let parts: Vec<&Descriptor> = std::iter::once(&manifest.config).chain(&manifest.layers).collect();
     let total: u64 = parts.iter().fold(0, |sum, part| sum.saturating_add(part.size));
@@ -126,8 +127,9 @@ async fn pull(
         }
         done.push(&part.digest);
         layout.begin(&part.digest.blob_path(), part.size).await?;
-        let mut answer = session.blob(&part.digest).await?;
-        while let Some(chunk) = answer.chunk().await? {
+        let blob = Blob { session: &session, digest: &part.digest, token: session.token.clone() };
+        let mut body = Body::begin(blob).await?;
+        while let Some(chunk) = body.chunk().await? {
             layout.write(&chunk).await?;
             progress(layout.written().min(total), total);
         }
@@ -196,7 +198,7 @@ impl<'a> Session<'a> {
     }
 
     /// The manifest for the wanted nodes, through an index where there is one.
-    async fn manifest(&mut self, arch: Option<Arch>) -> Result<(Descriptor, Vec<u8>, Manifest), FetchError> {
+    async fn manifest(&self, arch: Option<Arch>) -> Result<(Descriptor, Vec<u8>, Manifest), FetchError> {
         let (mut descriptor, mut document) = self.document(&self.reference.version).await?;
         if descriptor.media_type.contains("index") || descriptor.media_type.contains("manifest.list") {
             let index: Index = parse(&document)?;
@@ -216,7 +218,7 @@ impl<'a> Session<'a> {
     /// A manifest or index. One that is named by its digest must have it.
     async fn document(&self, version: &str) -> Result<(Descriptor, Vec<u8>), FetchError> {
         let url = self.reference.url(self.scheme, &format!("{}/manifests/{version}", self.reference.repository))?;
-        let fetch = Fetch { accept: Some(MANIFESTS), token: self.token.as_deref() };
+        let fetch = Fetch { accept: Some(MANIFESTS), token: self.token.as_deref(), rest: None };
         let answer = self.fetcher.get(&url, fetch).await?.well()?;
         let media_type = answer.header("content-type").unwrap_or_default().split(';').next().unwrap_or_default();
         let media_type = media_type.trim().to_owned();
@@ -229,17 +231,40 @@ impl<'a> Session<'a> {
         let size = bytes.len() as u64;
         Ok((Descriptor { media_type, digest, size, platform: None, annotations: Default::default() }, bytes))
     }
+}
 
-    /// A blob, wherever the registry keeps it.
-    async fn blob(&self, digest: &Digest) -> Result<Answer, FetchError> {
-        let first = self.reference.url(self.scheme, &format!("{}/blobs/{digest}", self.reference.repository))?;
+/// A blob, wherever the registry keeps it.
+struct Blob<'a> {
+    session: &'a Session<'a>,
+    digest: &'a Digest,
+    token: Option<String>,
+}
+
+impl Ask for Blob<'_> {
+    async fn ask(&mut self, rest: Option<Rest<'_>>) -> Result<Answer, FetchError> {
+        let answer = self.find(rest).await?;
+        if answer.status() != 401 || rest.is_none() {
+            return Ok(answer);
+        }
+        // A token is good for minutes; a layer may take longer.
+        let Session { fetcher, reference, scheme, .. } = self.session;
+        let door = fetcher.get(&reference.url(scheme, "")?, Fetch::default()).await?;
+        self.token = self.session.sign_in(&door).await?;
+        self.find(rest).await
+    }
+}
+
+impl Blob<'_> {
+    async fn find(&self, rest: Option<Rest<'_>>) -> Result<Answer, FetchError> {
+        let Session { fetcher, reference, scheme, .. } = self.session;
+        let first = reference.url(scheme, &format!("{}/blobs/{}", reference.repository, self.digest))?;
         let mut at = first.clone();
         for _ in 0..=MAX_REDIRECTS {
             let token = self.token.as_deref().filter(|_| at.origin() == first.origin());
-            let answer = self.fetcher.get(&at, Fetch { accept: None, token }).await?;
+            let answer = fetcher.get(&at, Fetch { accept: None, token, rest }).await?;
             match answer.redirect(&at) {
                 Some(next) => at = next,
-                None => return answer.well(),
+                None => return Ok(answer),
             }
         }
         Err(FetchError::Failed(format!("{first} leads from one place to the next without end")))

@@ -5,7 +5,8 @@ use roost_types::{ImageDigest, Problem};
 use sha2::{Digest, Sha256};
 use url::Url;
 
-use super::{Answer, Fetch, FetchError, Fetcher};
+use super::resume::{Ask, Body};
+use super::{Answer, Fetch, FetchError, Fetcher, Rest};
 use crate::images::job::JobDir;
 use crate::images::upload::too_large;
 
@@ -33,13 +34,13 @@ async fn receive(
     dir: &JobDir,
     mut progress: impl FnMut(u64, u64),
 ) -> Result<(), FetchError> {
-    let mut answer = ask(fetcher, url).await?;
-    let total = answer.length().unwrap_or(0);
+    let mut body = Body::begin(Page { fetcher, url }).await?;
+    let total = body.length().unwrap_or(0);
     if total > MAX_IMAGE_BYTES {
         return Err(too_large().into());
     }
     let (mut archive, mut hash) = (dir.archive().await?, Sha256::new());
-    while let Some(chunk) = answer.chunk().await? {
+    while let Some(chunk) = body.chunk().await? {
         hash.update(&chunk);
         archive.write(&chunk).await?;
         progress(archive.written(), total.max(archive.written()));
@@ -52,16 +53,24 @@ async fn receive(
     Ok(())
 }
 
-async fn ask(fetcher: &Fetcher, url: &Url) -> Result<Answer, FetchError> {
-    let mut at = url.clone();
-    for _ in 0..=MAX_REDIRECTS {
-        let answer = fetcher.get(&at, Fetch::default()).await?;
-        let Some(next) = answer.redirect(&at) else { return answer.well() };
-        if next.origin() != at.origin() {
-            let host = next.host_str().unwrap_or_default();
-            return Err(FetchError::Refused(format!("{at} leads to another host ({host}): name that URL itself")));
+/// What a URL stands for.
+struct Page<'a> {
+    fetcher: &'a Fetcher,
+    url: &'a Url,
+}
+
+impl Ask for Page<'_> {
+    async fn ask(&mut self, rest: Option<Rest<'_>>) -> Result<Answer, FetchError> {
+        let mut at = self.url.clone();
+        for _ in 0..=MAX_REDIRECTS {
+            let answer = self.fetcher.get(&at, Fetch { rest, ..Fetch::default() }).await?;
+            let Some(next) = answer.redirect(&at) else { return Ok(answer) };
+            if next.origin() != at.origin() {
+                let host = next.host_str().unwrap_or_default();
+                return Err(FetchError::Refused(format!("{at} leads to another host ({host}): name that URL itself")));
+            }
+            at = next;
         }
-        at = next;
+        Err(FetchError::Failed(format!("{} leads from one place to the next without end", self.url)))
     }
-    Err(FetchError::Failed(format!("{url} leads from one place to the next without end")))
 }
