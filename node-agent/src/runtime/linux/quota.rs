@@ -53,9 +53,10 @@ fn is_missing(error: &io::Error) -> bool {
 const DIRECTORY: OFlags = OFlags::RDONLY.union(OFlags::DIRECTORY).union(OFlags::NOFOLLOW).union(OFlags::CLOEXEC);
 
 /// Makes a tree count for a project. What is made in it later does by itself; a tree that was brought from elsewhere is
-/// walked once, by descriptors, since a container may have written it.
+/// walked once, by descriptors, since a container may have written it. A directory comes after what is in it: one that
+/// counts has been walked to its end.
 fn count(directory: &OwnedFd, project: u32) -> io::Result<()> {
-    if !sys::project_set(directory.as_fd(), project)? {
+    if sys::project_of(directory.as_fd())? == project {
         return Ok(());
     }
     for entry in Dir::read_from(directory)? {
@@ -68,7 +69,7 @@ fn count(directory: &OwnedFd, project: u32) -> io::Result<()> {
             FileType::RegularFile => {
                 let flags = OFlags::RDONLY | OFlags::NOFOLLOW | OFlags::NONBLOCK | OFlags::CLOEXEC;
                 match openat(directory, entry.file_name(), flags, Mode::empty()) {
-                    Ok(file) => drop(sys::project_set(file.as_fd(), project)?),
+                    Ok(file) => sys::project_set_file(file.as_fd(), project)?,
                     Err(Errno::NOENT) => {}
                     Err(error) => return Err(error.into()),
                 }
@@ -77,5 +78,5 @@ fn count(directory: &OwnedFd, project: u32) -> io::Result<()> {
             _ => {}
         }
     }
-    Ok(())
+    sys::project_set_directory(directory.as_fd(), project)
 }

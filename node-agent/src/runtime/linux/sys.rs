@@ -18,7 +18,7 @@ use tokio::io::unix::AsyncFd;
 pub use bpf::{BpfInstruction, bpf_attach_device_program, bpf_device_programs, bpf_load_device_program};
 pub use descriptors::{close_all_from, close_on_exec_from};
 pub use loop_device::{loop_configure, loop_get_free};
-pub use quota::{project_set, quota_of, quota_set};
+pub use quota::{project_of, project_set_directory, project_set_file, quota_of, quota_set};
 
 use super::seccomp::Program;
 

@@ -20,22 +20,44 @@ const FS_IOC_FSSETXATTR: u32 = 0x401C_5820;
 /// What is made in a directory belongs to its project.
 const FS_XFLAG_PROJINHERIT: u32 = 0x200;
 
-/// Gives a file or directory to a project of quotas; `false` when it was its already.
+/// The project of quotas that a file or directory belongs to.
 ///
 /// # Errors
 /// What the file system says.
-pub fn project_set(file: BorrowedFd<'_>, project: u32) -> io::Result<bool> {
+pub fn project_of(file: BorrowedFd<'_>) -> io::Result<u32> {
+    attributes_of(file).map(|attributes| attributes.project)
+}
+
+/// Gives a directory to a project of quotas, and what will be made in it.
+///
+/// # Errors
+/// What the file system says.
+pub fn project_set_directory(directory: BorrowedFd<'_>, project: u32) -> io::Result<()> {
+    set(directory, project, FS_XFLAG_PROJINHERIT)
+}
+
+/// Gives a file to a project of quotas.
+///
+/// # Errors
+/// What the file system says.
+pub fn project_set_file(file: BorrowedFd<'_>, project: u32) -> io::Result<()> {
+    set(file, project, 0)
+}
+
+fn attributes_of(file: BorrowedFd<'_>) -> io::Result<FileAttributes> {
     let mut attributes = FileAttributes::default();
     // SAFETY: the request encodes the size of `attributes`, which outlives the call.
     check(unsafe { libc::ioctl(file.as_raw_fd(), FS_IOC_FSGETXATTR as _, &raw mut attributes) }.into())?;
-    if attributes.project == project {
-        return Ok(false);
-    }
+    Ok(attributes)
+}
+
+/// ext4 refuses a file a flag of directories.
+fn set(file: BorrowedFd<'_>, project: u32, flags: u32) -> io::Result<()> {
+    let mut attributes = attributes_of(file)?;
     attributes.project = project;
-    attributes.flags |= FS_XFLAG_PROJINHERIT;
-    // SAFETY: as above.
-    check(unsafe { libc::ioctl(file.as_raw_fd(), FS_IOC_FSSETXATTR as _, &raw const attributes) }.into())?;
-    Ok(true)
+    attributes.flags |= flags;
+    // SAFETY: the request encodes the size of `attributes`, which outlives the call.
+    check(unsafe { libc::ioctl(file.as_raw_fd(), FS_IOC_FSSETXATTR as _, &raw const attributes) }.into())
 }
 
 /// `struct if_dqblk`.
