@@ -12,6 +12,8 @@ struct Recipe {
     name: &'static str,
     manifest: &'static str,
     script: &'static str,
+    /// What the script finds below the directory of all recipes: path and text.
+    shared: &'static [(&'static str, &'static str)],
     /// Programs it needs and the Debian packages that have them.
     tools: &'static [Tool],
 }
@@ -25,11 +27,15 @@ pub struct Tool {
     pub package: &'static str,
 }
 
-const RECIPES: [Recipe; 2] = [
+/// What makes a BusyBox system.
+const BUSYBOX_TREE: (&str, &str) = ("busybox/tree.sh", include_str!("../../../images/busybox/tree.sh"));
+
+const RECIPES: [Recipe; 3] = [
     Recipe {
         name: "busybox",
         manifest: include_str!("../../../images/busybox/manifest.yaml"),
         script: include_str!("../../../images/busybox/recipe.sh"),
+        shared: &[BUSYBOX_TREE],
         tools: &[
             Tool { program: "/bin/busybox", package: "busybox-static" },
             Tool { program: "mkfs.erofs", package: "erofs-utils" },
@@ -39,6 +45,17 @@ const RECIPES: [Recipe; 2] = [
         name: "debian",
         manifest: include_str!("../../../images/debian/manifest.yaml"),
         script: include_str!("../../../images/debian/recipe.sh"),
+        shared: &[],
+        tools: &[
+            Tool { program: "mmdebstrap", package: "mmdebstrap" },
+            Tool { program: "mkfs.erofs", package: "erofs-utils" },
+        ],
+    },
+    Recipe {
+        name: "openrc",
+        manifest: include_str!("../../../images/openrc/manifest.yaml"),
+        script: include_str!("../../../images/openrc/recipe.sh"),
+        shared: &[BUSYBOX_TREE],
         tools: &[
             Tool { program: "mmdebstrap", package: "mmdebstrap" },
             Tool { program: "mkfs.erofs", package: "erofs-utils" },
@@ -100,9 +117,14 @@ fn manifest_of(recipe: &Recipe) -> Result<ImageManifest, CliError> {
 
 async fn run_script(recipe: &Recipe, directory: &Path) -> Result<(), CliError> {
     let failed = |e: std::io::Error| CliError::step(format!("building {} in {}", recipe.name, directory.display()), e);
-    std::fs::create_dir_all(directory).map_err(failed)?;
-    let script = directory.join("recipe.sh");
-    std::fs::write(&script, recipe.script).map_err(failed)?;
+    let recipes = directory.join("recipes");
+    let own = format!("{}/recipe.sh", recipe.name);
+    let script = recipes.join(&own);
+    for (path, text) in recipe.shared.iter().chain([&(own.as_str(), recipe.script)]) {
+        let path = recipes.join(path);
+        std::fs::create_dir_all(path.parent().unwrap_or(&recipes)).map_err(failed)?;
+        std::fs::write(&path, text).map_err(failed)?;
+    }
     let output = Command::new("sh").arg(&script).arg(directory).kill_on_drop(true).output().await.map_err(failed)?;
     if output.status.success() {
         return Ok(());
@@ -152,7 +174,9 @@ mod tests {
             let manifest = manifest_of(recipe).unwrap();
             assert_eq!(manifest.alias, recipe.name);
             assert_eq!(manifest.arch, Arch::native());
-            assert!(recipe.script.starts_with("#!/bin/sh\n") && recipe.script.contains("set -eu"));
+            for script in recipe.shared.iter().map(|(_, text)| *text).chain([recipe.script]) {
+                assert!(script.starts_with("#!/bin/sh\n") && script.contains("set -eu"));
+            }
         }
     }
 
