@@ -30,7 +30,6 @@ use crate::images::{self, ImageError, Images};
 use crate::names::{self, Kept};
 use crate::outbox::Outbox;
 use crate::repair::Repairer;
-use crate::resolv_conf;
 use crate::runtime::{Runtime, RuntimeError, RuntimeEvent};
 use crate::store::{Store, StoreError, Stored};
 use crate::streams::{self, LayerDir, Streams};
@@ -99,7 +98,7 @@ pub async fn run<R: Runtime>(config: Config, parts: Parts<R>) -> Result<(), Agen
     let runtime = agent.executor.runtime.clone();
     tokio::spawn(forward_exits(runtime, observations_in));
     tokio::spawn(agent.repairer().run());
-    tokio::spawn(names::serve(agent.plans.subscribe(), resolv_conf::PATH.into()));
+    tokio::spawn(names::serve(agent.plans.subscribe(), agent.config.resolv_conf.clone()));
     tokio::spawn(agent.link.clone().report_lane());
     tokio::spawn(agent.link.clone().poll_lane());
     if let Some(place) = agent.config.image_server {

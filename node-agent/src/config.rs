@@ -53,6 +53,9 @@ pub struct RunArgs {
     /// Do without this, as on an older kernel: idmapped_mounts, idmapped_squashfs, user_overlay, mount_setattr
     #[arg(long, env = "ROOST_AGENT_WITHOUT", value_name = "FACILITY", value_delimiter = ',')]
     pub without: Vec<Facility>,
+    /// Names the resolvers that the answerer of names asks
+    #[arg(long, env = "ROOST_AGENT_RESOLV_CONF", value_name = "FILE", default_value = crate::resolv_conf::PATH)]
+    pub resolv_conf: PathBuf,
     /// End when the process that started this one ends
     #[arg(long)]
     pub die_with_parent: bool,
@@ -83,6 +86,8 @@ pub struct Config {
     pub lan_interface: Option<String>,
     /// What the kernel has and is not to be used.
     pub without: BTreeSet<Facility>,
+    /// Names the resolvers for what is not ours to answer.
+    pub resolv_conf: PathBuf,
 }
 
 /// Why the settings cannot be used.
@@ -139,6 +144,7 @@ impl Config {
             }),
             lan_interface: args.lan_interface.clone().map(lan_interface).transpose()?,
             without: args.without.iter().copied().collect(),
+            resolv_conf: args.resolv_conf.clone(),
         })
     }
 }

@@ -235,6 +235,7 @@ fn agent(controller: &Controller, runtime: &Arc<Memory>, state: &Path) -> tokio:
         image_server: None,
         lan_interface: None,
         without: BTreeSet::new(),
+        resolv_conf: crate::resolv_conf::PATH.into(),
     };
     let layers = state.join("layers");
     let layer_dir = Arc::new(move |id: AllocationId| layers.join(id.to_string()));

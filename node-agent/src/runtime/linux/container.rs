@@ -2,13 +2,14 @@
 
 use std::fs::{self, Permissions};
 use std::io;
-use std::os::fd::{AsFd, OwnedFd};
+use std::os::fd::{AsFd, AsRawFd, OwnedFd};
 use std::os::unix::fs::{MetadataExt, OpenOptionsExt, PermissionsExt, chown};
 use std::path::Path;
 use std::time::Duration;
 
 use roost_types::{AllocationId, ExitStatus, Timestamp};
 use rustix::event::{PollFd, PollFlags, Timespec, poll};
+use rustix::fs::{Mode, OFlags, ResolveFlags, openat2};
 use rustix::process::{Pid, PidfdFlags};
 
 use super::cgroup::Cgroups;
@@ -457,9 +458,7 @@ fn stop_signal(plan: &Plan, image: &OwnedFd) -> i32 {
         Profile::App => libc::SIGTERM,
         Profile::System => {
             let command = plan.command.first().map_or("", String::as_str);
-            let target = rustix::fs::readlinkat(image, command.trim_start_matches('/'), Vec::new());
-            let target = target.ok().and_then(|target| target.into_string().ok());
-            plan::shutdown_signal(target.as_deref().unwrap_or(command))
+            plan::shutdown_signal(program_behind(command, image).as_deref().unwrap_or(command))
         }
     }
 }
@@ -492,6 +491,13 @@ fn reported(channel: &OwnedFd) -> Option<Failure> {
         Some(Ok(Some((Report::Failed(failure), _)))) => Some(failure),
         _ => None,
     }
+}
+
+/// What a path of the image leads to, through every link of it and none of the board.
+fn program_behind(path: &str, image: &OwnedFd) -> Option<String> {
+    let program = openat2(image, path, OFlags::PATH | OFlags::CLOEXEC, Mode::empty(), ResolveFlags::IN_ROOT).ok()?;
+    let name = rustix::fs::readlink(format!("/proc/self/fd/{}", program.as_raw_fd()), Vec::new()).ok()?;
+    name.into_string().ok()
 }
 
 /// Waits until the new process is executed; its console, where it has one.
