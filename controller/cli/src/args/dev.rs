@@ -33,6 +33,12 @@ pub struct DevStart {
     /// Name what the machine lacks instead of installing it.
     #[arg(long)]
     pub no_install: bool,
+    /// Keep instances from what is beyond this machine: no forwarding, no address translation.
+    #[arg(long)]
+    pub no_nat: bool,
+    /// Boards ask the resolvers that this file names for names beyond the rack; this machine's own when absent.
+    #[arg(long, value_name = "FILE")]
+    pub resolv_conf: Option<PathBuf>,
     /// Divide the time a thermal state must hold by this, so that hysteresis is seen in seconds.
     #[arg(long, value_name = "N", default_value_t = 10, value_parser = clap::value_parser!(u32).range(1..=1000))]
     pub time_scale: u32,

@@ -3,6 +3,7 @@
 use std::collections::BTreeMap;
 use std::ffi::OsString;
 use std::fs;
+use std::path::PathBuf;
 
 use roost_types::{Name, PowerAction};
 use tokio::sync::Mutex;
@@ -25,14 +26,16 @@ const CORES: usize = 4;
 pub struct Boards {
     layout: Layout,
     cgroups: Hierarchies,
+    /// Names whom agents ask for names beyond the rack.
+    resolvers: Option<PathBuf>,
     agents: BTreeMap<Name, Mutex<Option<Part>>>,
 }
 
 impl Boards {
     /// The boards of a layout, all off.
-    pub fn new(layout: &Layout, cgroups: Hierarchies) -> Self {
+    pub fn new(layout: &Layout, cgroups: Hierarchies, resolvers: Option<PathBuf>) -> Self {
         let agents = layout.plans().into_iter().map(|plan| (plan.name, Mutex::new(None))).collect();
-        Self { layout: layout.clone(), cgroups, agents }
+        Self { layout: layout.clone(), cgroups, resolvers, agents }
     }
 
     /// The cgroup hierarchies.
@@ -74,7 +77,11 @@ impl Boards {
         fs::create_dir_all(&board.state).map_err(failed)?;
         let boot_id = boot_id(board)?;
         let (layout, cgroups, plan) = (self.layout.clone(), self.cgroups.clone(), board.clone());
-        let recipe = Box::new(move || agent_command(&layout, &cgroups, &plan, &boot_id));
+        let resolvers = self.resolvers.clone();
+        let recipe = Box::new(move || {
+            let names = resolvers.iter().flat_map(|file| ["--resolv-conf".into(), file.into()]);
+            agent_command(&layout, &cgroups, &plan, &boot_id).into_iter().chain(names).collect()
+        });
         *agent = Some(Part::start(board.name.to_string(), self.layout.log(board.name.as_str()), recipe)?);
         Ok(())
     }

@@ -4,7 +4,7 @@ use std::path::Path;
 
 use super::cgroup::Hierarchies;
 use super::layout::{CGROUP_ROOT, Layout, run_root};
-use super::{network, supervisor};
+use super::{nat, network, supervisor};
 use crate::args::DevStart;
 use crate::context::{Context, save_in_config};
 use crate::error::CliError;
@@ -16,6 +16,7 @@ use crate::error::CliError;
 pub async fn traces(layout: &Layout, cgroups: &Hierarchies) -> Result<(), CliError> {
     cgroups.kill(&layout.cgroup()).await?;
     network::down(layout).await?;
+    nat::down(layout).await?;
     cgroups.remove(&layout.cgroup());
     cgroups.remove_if_empty(CGROUP_ROOT);
     remove_dir(&layout.run())?;

@@ -11,6 +11,7 @@
 //! | `tools` | what the machine must have |
 //! | `files` | secrets and configuration of the parts |
 //! | `network`, `cgroup` | the boards' networks and limits |
+//! | `nat`, `forwarding`, `resolver` | the way out: packets and names |
 //! | `boards` | power, agents and adoption |
 //! | `child`, `process` | how a part is started, watched and ended |
 //! | `firmware`, `hub`, `relay` | the Arduino: built, simulated, plugged in |
@@ -26,14 +27,17 @@ mod clean;
 mod control;
 mod files;
 pub mod firmware;
+mod forwarding;
 mod heat;
 mod hub;
 mod layout;
+mod nat;
 mod network;
 mod ports;
 mod power;
 mod process;
 mod relay;
+mod resolver;
 mod supervisor;
 mod tools;
 mod wires;

@@ -1,12 +1,11 @@
 //! The rack's LAN: a bridge, and for each board a network namespace with one cable to it. Made with `ip` from iproute2.
 
 use std::path::{Path, PathBuf};
-use std::process::Stdio;
 
-use tokio::io::AsyncWriteExt;
 use tokio::process::Command;
 
 use super::layout::{BoardPlan, Layout};
+use super::process::feed;
 use crate::error::CliError;
 
 /// The file that stands for a network namespace.
@@ -108,16 +107,10 @@ pub fn interface_exists(name: &str) -> bool {
 
 /// Runs lines of `ip` in one process, inside a namespace or not.
 async fn ip_batch(netns: Option<&str>, lines: &str) -> Result<(), CliError> {
-    let failed = |why: &dyn std::fmt::Display| CliError::step(format!("ip: {}", lines.trim().replace('\n', "; ")), why);
     let mut command = Command::new("ip");
     if let Some(netns) = netns {
         command.args(["-n", netns]);
     }
-    command.args(["-batch", "-"]).stdin(Stdio::piped()).stdout(Stdio::null()).stderr(Stdio::piped()).kill_on_drop(true);
-    let mut child = command.spawn().map_err(|e| failed(&e))?;
-    if let Some(mut stdin) = child.stdin.take() {
-        stdin.write_all(lines.as_bytes()).await.map_err(|e| failed(&e))?;
-    }
-    let output = child.wait_with_output().await.map_err(|e| failed(&e))?;
-    if output.status.success() { Ok(()) } else { Err(failed(&String::from_utf8_lossy(&output.stderr).trim())) }
+    let done = feed(command.args(["-batch", "-"]), lines).await;
+    done.map_err(|why| CliError::step(format!("ip: {}", lines.trim().replace('\n', "; ")), why))
 }

@@ -7,6 +7,7 @@ use std::process::Stdio;
 use std::time::Duration;
 
 use rustix::process::{Pid, Signal, kill_process};
+use tokio::io::AsyncWriteExt;
 use tokio::process::{Child, Command};
 use tokio::sync::watch;
 use tokio::task::JoinHandle;
@@ -128,6 +129,20 @@ fn start(log: &Path, words: Vec<OsString>, stdin: Stdio, out: Stdio) -> Result<C
         .kill_on_drop(true)
         .spawn()
         .map_err(failed)
+}
+
+/// Runs a program that reads `input` and ends.
+///
+/// # Errors
+/// What it complained of, or why it could not be run.
+pub async fn feed(command: &mut Command, input: &str) -> Result<(), String> {
+    command.stdin(Stdio::piped()).stdout(Stdio::null()).stderr(Stdio::piped()).kill_on_drop(true);
+    let mut child = command.spawn().map_err(|e| e.to_string())?;
+    if let Some(mut stdin) = child.stdin.take() {
+        stdin.write_all(input.as_bytes()).await.map_err(|e| e.to_string())?;
+    }
+    let output = child.wait_with_output().await.map_err(|e| e.to_string())?;
+    if output.status.success() { Ok(()) } else { Err(String::from_utf8_lossy(&output.stderr).trim().to_owned()) }
 }
 
 /// This program, also when its file was replaced meanwhile.

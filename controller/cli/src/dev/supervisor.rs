@@ -18,7 +18,7 @@ use super::heat::Heat;
 use super::hub::Hub;
 use super::layout::{Layout, run_root};
 use super::process::{Part, own_program};
-use super::{clean, control, files, firmware, network, ports, power, tools};
+use super::{clean, control, files, firmware, nat, network, ports, power, resolver, tools};
 use crate::args::DevStart;
 use crate::client::Client;
 use crate::commands::upload;
@@ -48,7 +48,8 @@ pub async fn run(start: DevStart) -> Result<(), CliError> {
     let layout = find_layout(&state, start.rack)?;
     check_port(start.listen)?;
     let cgroups = Hierarchies::find()?;
-    let mut rack = Rack::new(layout, cgroups)?;
+    let resolvers = resolver::file(start.resolv_conf.as_deref())?;
+    let mut rack = Rack::new(layout, cgroups, resolvers)?;
     let outcome = tokio::select! {
         started = rack.start(&start, began) => match started {
             Ok(()) => tokio::select! { _ = interrupt.recv() => Ok(()), _ = terminate.recv() => Ok(()) },
@@ -177,11 +178,11 @@ struct Rack {
 }
 
 impl Rack {
-    fn new(layout: Layout, cgroups: Hierarchies) -> Result<Self, CliError> {
+    fn new(layout: Layout, cgroups: Hierarchies, resolvers: Option<PathBuf>) -> Result<Self, CliError> {
         let failed = |e: std::io::Error| CliError::step(format!("making {}", layout.run().display()), e);
         fs::create_dir_all(layout.run().join("boards")).map_err(failed)?;
         fs::write(owner_file(layout.id), layout.state.as_os_str().as_encoded_bytes()).map_err(failed)?;
-        let boards = Arc::new(Boards::new(&layout, cgroups));
+        let boards = Arc::new(Boards::new(&layout, cgroups, resolvers));
         Ok(Self { layout, boards, controller: None, hub: None })
     }
 
@@ -190,6 +191,7 @@ impl Rack {
         fs::write(layout.run().join("port"), start.listen.port().to_string())
             .map_err(|e| CliError::step("writing the controller's port", e))?;
         network::bridge_up(&layout).await?;
+        way_out(&layout, start).await;
         let url = format!("http://{}", reachable(start.listen));
         let mode = if start.recommend { ActingMode::Recommend } else { ActingMode::Act };
         let context = files::write_all(&layout, &url, mode)?;
@@ -248,6 +250,22 @@ impl Rack {
         }
         let gone = clean::traces(&self.layout, self.boards.cgroups()).await;
         off.and(gone)
+    }
+}
+
+/// Lets instances reach what is beyond this machine, unless they shall not; says why they cannot: a rack is of use without.
+async fn way_out(layout: &Layout, start: &DevStart) {
+    let done = if start.no_nat { nat::close(layout).await } else { nat::open(layout, start.listen.port()).await };
+    let bridge = layout.bridge();
+    match (done, start.no_nat) {
+        (Err(error), true) => eprintln!("instances may reach what is beyond this machine: {error}"),
+        (Err(error), false) => eprintln!("instances reach nothing beyond this machine: {error}"),
+        (Ok(()), true) => {}
+        (Ok(()), false) => {
+            if let Some(chain) = nat::obstacle().await {
+                eprintln!("instances may reach nothing beyond this machine until {chain} lets {bridge} pass");
+            }
+        }
     }
 }
 
