@@ -11,14 +11,14 @@ use roost_tests::rack::Rack;
 use roost_tests::until;
 
 /// `roost` with a terminal: util-linux's `script` makes one.
-struct Typist {
+pub struct Typist {
     child: Child,
     keys: ChildStdin,
     shown: Arc<Mutex<String>>,
 }
 
 impl Typist {
-    fn start(rack: &Rack, words: &[&str]) -> Result<Self> {
+    pub fn start(rack: &Rack, words: &[&str]) -> Result<Self> {
         let roost = rack.command();
         let line = format!("{} {}", roost.get_program().to_string_lossy(), words.join(" "));
         let mut script = std::process::Command::new("script");
@@ -44,7 +44,7 @@ impl Typist {
     }
 
     /// Waits until it shows this after what was waited for before.
-    fn shows(&self, part: &str) -> Result<()> {
+    pub fn shows(&self, part: &str) -> Result<()> {
         let mut last = String::new();
         let seen = until(&format!("the terminal shows {part:?}"), || {
             let mut shown = self.shown.lock().unwrap_or_else(PoisonError::into_inner);
@@ -56,13 +56,13 @@ impl Typist {
         seen.with_context(|| format!("it shows {last:?}"))
     }
 
-    fn types(&mut self, keys: &str) -> Result<()> {
+    pub fn types(&mut self, keys: &str) -> Result<()> {
         // A shell takes keys itself until its prompt is there.
         thread::sleep(Duration::from_millis(200));
         self.keys.write_all(keys.as_bytes()).context("type")
     }
 
-    fn ends(mut self) -> Result<i32> {
+    pub fn ends(mut self) -> Result<i32> {
         let ended = until("the program on the terminal has ended", || Ok(self.child.try_wait()?));
         if ended.is_err() {
             self.child.kill()?;

@@ -4,6 +4,7 @@
 //! |---|---|
 //! | `job` | a user's day: launch, look, exec, logs, stop, start, delete |
 //! | `console` | consoles and terminals |
+//! | `debian` | a Debian system with its systemd: packages, services, console, journal |
 //! | `exec` | commands whose users vanish, or send what nobody reads |
 //! | `files` | files in and out: `cp`, `file`, the API, hostile trees |
 //! | `inside` | what a container is to the kernel: namespaces, users, limits, files |
@@ -14,8 +15,10 @@
 //! | `hub` | the serial line: unplugged, noisy |
 //! | `power` | a board's power is cut and restored |
 //! | `usage` | what instances use |
+//! | `way_out` | what is beyond the rack |
 
 mod console;
+mod debian;
 mod exec;
 mod files;
 mod heat;
@@ -27,10 +30,12 @@ mod logs;
 mod power;
 mod surface;
 mod usage;
+mod way_out;
 
 use std::process::ExitCode;
 
 use anyhow::{Result, ensure};
+use roost_tests::outside::Outside;
 use roost_tests::rack::Rack;
 use roost_tests::suite::{self, World};
 use roost_tests::until;
@@ -43,11 +48,15 @@ const TIME_SCALE: u32 = 20;
 
 struct FirstLight {
     rack: Rack,
+    outside: Outside,
 }
 
 impl World for FirstLight {
     fn start() -> Result<Self> {
-        Ok(Self { rack: Rack::start("first-light", BOARDS, TIME_SCALE)? })
+        let outside = Outside::start()?;
+        let resolvers = outside.resolv_conf().display().to_string();
+        let rack = Rack::start_flagged("first-light", BOARDS, TIME_SCALE, &["--resolv-conf", &resolvers])?;
+        Ok(Self { rack, outside })
     }
 
     fn tidy(&mut self) -> Result<()> {
@@ -134,6 +143,13 @@ fn main() -> ExitCode {
         ("lifecycle::a_stop_takes_as_long_as_it_may", |w| lifecycle::a_stop_takes_as_long_as_it_may(&w.rack)),
         ("lifecycle::what_fails_is_started_again_after_growing_pauses", |w| {
             lifecycle::what_fails_is_started_again_after_growing_pauses(&w.rack)
+        }),
+        ("way_out::an_instance_reaches_what_this_machine_reaches", |w| {
+            way_out::an_instance_reaches_what_this_machine_reaches(&w.rack, &w.outside)
+        }),
+        ("way_out::nobody_outside_begins_to_speak", |w| way_out::nobody_outside_begins_to_speak(&w.rack, &w.outside)),
+        ("debian::a_package_is_installed_served_and_back_after_a_restart", |w| {
+            debian::a_package_is_installed_served_and_back_after_a_restart(&w.rack, &w.outside)
         }),
         ("logs::a_follower_sees_every_line_at_once", |w| logs::a_follower_sees_every_line_at_once(&w.rack)),
         ("usage::what_an_instance_uses_is_counted", |w| usage::what_an_instance_uses_is_counted(&w.rack)),

@@ -1,10 +1,12 @@
 //! The REST API as a client sees it, one request after the other.
 
+use std::fs;
+use std::path::Path;
 use std::time::Duration;
 
 use anyhow::{Context, Result, ensure};
 use reqwest::Method;
-use roost_types::{Event, Instance, InstanceState, Node, Page};
+use roost_types::{Arch, Event, Instance, InstanceState, Node, Page};
 use serde::de::DeserializeOwned;
 use serde_json::Value;
 
@@ -88,6 +90,12 @@ impl Api {
         self.answer(request).with_context(|| format!("{method} {path}"))
     }
 
+    /// Where the controller is.
+    #[must_use]
+    pub fn url(&self) -> &str {
+        &self.url
+    }
+
     /// The value of `Authorization` that lets this client in.
     #[must_use]
     pub fn authorization(&self) -> String {
@@ -129,6 +137,19 @@ impl Api {
             let (content_type, location) = (header("content-type"), header("location"));
             Ok(Answer { status: response.status().as_u16(), content_type, location, body: response.text().await? })
         })
+    }
+
+    /// Stores the root file of one of Roost's recipes under the recipe's name.
+    ///
+    /// # Errors
+    /// It is refused.
+    pub fn store_image(&self, name: &str, root_file: &Path) -> Result<()> {
+        let bytes = fs::read(root_file).with_context(|| format!("read {}", root_file.display()))?;
+        let path = format!("/v1/images?alias={name}&arch={}&format=erofs&init=/sbin/init", Arch::native());
+        let request = self.client.post(format!("{}{path}", self.url)).bearer_auth(&self.token);
+        let answer = self.answer(request.header("content-type", "application/octet-stream").body(bytes))?;
+        ensure!((200..300).contains(&answer.status), "POST {path}: {} {}", answer.status, answer.body);
+        Ok(())
     }
 
     /// Gets something that must be there.

@@ -11,11 +11,13 @@
 //! | [`rack`] | a `roost dev`: start, stop, kill, and the verbs of the command line |
 //! | [`api`] | the REST API, blocking |
 //! | [`machine`] | processes, namespaces and limits as the kernel shows them |
+//! | [`outside`] | a machine beyond the rack, with names and a web server |
 //! | [`traces`] | what a rack has on the machine, to show that nothing is left |
 
 pub mod api;
 pub mod board;
 pub mod machine;
+pub mod outside;
 pub mod rack;
 pub mod suite;
 pub mod traces;

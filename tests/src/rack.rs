@@ -30,6 +30,8 @@ pub struct Rack {
     boards: u32,
     time_scale: u32,
     environment: Vec<(String, String)>,
+    /// More flags of `roost dev`.
+    flags: Vec<String>,
     state: PathBuf,
     port: u16,
     traces: Option<Traces>,
@@ -70,11 +72,30 @@ impl Rack {
     /// As [`Rack::start`].
     pub fn start_with(name: &str, boards: u32, time_scale: u32, environment: &[(&str, &str)]) -> Result<Self> {
         let environment = environment.iter().map(|(key, value)| ((*key).to_owned(), (*value).to_owned())).collect();
+        Self::start_as(name, boards, time_scale, Vec::new(), environment)
+    }
+
+    /// The same with more flags of `roost dev`.
+    ///
+    /// # Errors
+    /// As [`Rack::start`].
+    pub fn start_flagged(name: &str, boards: u32, time_scale: u32, flags: &[&str]) -> Result<Self> {
+        let flags = flags.iter().map(ToString::to_string).collect();
+        Self::start_as(name, boards, time_scale, flags, Vec::new())
+    }
+
+    fn start_as(
+        name: &str,
+        boards: u32,
+        time_scale: u32,
+        flags: Vec<String>,
+        environment: Vec<(String, String)>,
+    ) -> Result<Self> {
         let state = std::env::temp_dir().join(format!("roost-test-{name}-{}", std::process::id()));
         fs::create_dir_all(&state).with_context(|| format!("make {}", state.display()))?;
         let port = TcpListener::bind("127.0.0.1:0")?.local_addr()?.port();
         let api = Api::new("", "")?;
-        let mut rack = Self { dev: None, boards, time_scale, environment, state, port, traces: None, api };
+        let mut rack = Self { dev: None, boards, time_scale, environment, flags, state, port, traces: None, api };
         rack.start_again()?;
         Ok(rack)
     }
@@ -97,7 +118,7 @@ impl Rack {
         command.args(["dev", "--no-install", "--rack", &self.boards.to_string()]);
         command.args(["--time-scale", &self.time_scale.to_string()]);
         command.args(["--listen", &format!("127.0.0.1:{}", self.port)]).arg("--state").arg(self.state.join("rack"));
-        command.stdin(Stdio::null()).stdout(log.try_clone()?).stderr(log);
+        command.args(&self.flags).stdin(Stdio::null()).stdout(log.try_clone()?).stderr(log);
         command.envs(self.environment.iter().map(|(key, value)| (key, value)));
         self.dev = Some(command.spawn().context("start roost dev")?);
         let url = format!("http://127.0.0.1:{}", self.port);
@@ -248,6 +269,14 @@ impl Rack {
     /// It never ran.
     pub fn cgroup(&self) -> Result<String> {
         Ok(self.traces.as_ref().context("the rack never ran")?.cgroup())
+    }
+
+    /// Whether it has a way out, and with it a table of rules of its own.
+    ///
+    /// # Errors
+    /// It never ran.
+    pub fn has_way_out(&self) -> Result<bool> {
+        Ok(self.traces.as_ref().context("the rack never ran")?.has_way_out())
     }
 
     /// Runs a program in a board's network namespace; its exit code and output.

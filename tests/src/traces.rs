@@ -2,6 +2,7 @@
 
 use std::fs;
 use std::path::{Path, PathBuf};
+use std::process::Command;
 
 use anyhow::{Result, ensure};
 
@@ -62,9 +63,18 @@ impl Traces {
         }
         found.extend(exists(&Path::new("/sys/fs/cgroup/roost-dev").join(&self.id), "cgroup"));
         found.extend(exists(&Path::new("/run/roost-dev").join(&self.id), "run directory"));
+        let own = ["roost_dev_", "roost_in_"].map(|name| format!("{name}{}", self.id));
+        found.extend(tables().into_iter().filter(|table| own.contains(table)).map(|table| format!("table {table}")));
+        found.extend(forwarding_for_nobody());
         found.extend(self.mounts());
         found.extend(self.loop_devices());
         found
+    }
+
+    /// Whether this machine forwards for it.
+    #[must_use]
+    pub fn has_way_out(&self) -> bool {
+        tables().contains(&format!("roost_dev_{}", self.id))
     }
 
     fn mounts(&self) -> Vec<String> {
@@ -94,6 +104,19 @@ impl Traces {
         ensure!(gone.is_ok() || left.is_empty(), "left behind:\n    {}", left.join("\n    "));
         Ok(())
     }
+}
+
+/// The tables of IPv4 rules of this machine.
+fn tables() -> Vec<String> {
+    let output = Command::new("nft").args(["list", "tables", "ip"]).output().expect("nft is installed");
+    let text = String::from_utf8_lossy(&output.stdout);
+    text.lines().filter_map(|line| line.strip_prefix("table ip ")).map(str::to_owned).collect()
+}
+
+/// That this machine was made to forward, when there is no rack that it does it for.
+fn forwarding_for_nobody() -> Option<String> {
+    let needed = tables().iter().any(|table| table.starts_with("roost_dev_"));
+    if needed { None } else { exists(Path::new("/run/roost-dev/forwarding"), "changed settings of forwarding,") }
 }
 
 fn exists(path: &Path, what: &str) -> Option<String> {

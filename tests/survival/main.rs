@@ -70,6 +70,7 @@ fn containers_outlive_everything_else(rack: &mut Rack) -> Result<()> {
         before.push((instance, processes));
     }
     rack.kill_all_but_containers()?;
+    ensure!(rack.has_way_out()?, "a killed rack's containers have lost their way out");
     for (instance, processes) in &before {
         ensure!(processes.iter().all(Process::is_alive), "{} died with its agent", instance.name);
     }
@@ -203,13 +204,15 @@ fn a_stop_leaves_nothing(rack: &mut Rack) -> Result<()> {
 fn two_racks_do_not_meet(rack: &Rack) -> Result<()> {
     let mine = launch(rack, "same")?;
     let processes = machine::container(&mine)?;
-    let mut other = Rack::start("survival-other", 1, TIME_SCALE)?;
+    let mut other = Rack::start_flagged("survival-other", 1, TIME_SCALE, &["--no-nat"])?;
+    ensure!(rack.has_way_out()? && !other.has_way_out()?, "one rack has a way out, the other was told to have none");
     let theirs = launch(&other, "same")?;
     ensure!(machine::container(&theirs)?.is_disjoint(&processes), "one container in two racks");
     ensure!(rack.cgroup()? != other.cgroup()?, "two racks in one place");
     ensure!(rack.api.list::<Instance>("/v1/instances")?.len() == 1, "one rack sees the other's instance");
     other.interrupt()?;
     other.stop()?;
+    ensure!(rack.has_way_out()?, "the end of one rack closed the other's way out");
     ensure!(machine::container(&rack.api.instance("same")?)? == processes, "the end of one rack disturbed the other");
     ensure!(rack.roost(&["exec", "same", "--", "hostname"])? == "same\n");
     Ok(())

@@ -35,6 +35,7 @@ pub const FOR_TESTS: &[Need] = &[
     need("busybox-static", "/bin/busybox"),
     need("seccomp", "scmp_sys_resolver"),
     need("erofs-utils", "mkfs.erofs"),
+    need("mmdebstrap", "mmdebstrap"),
     need("attr", "getfattr"),
     need("skopeo", "skopeo"),
     need("umoci", "umoci"),

@@ -17,7 +17,7 @@ use crate::network::{
     a_bridge_made_anew_has_its_ports, on_the_lan_the_inside_asks_for_its_address, routes_to_other_nodes_come_and_go,
 };
 use crate::probe::{a_system_may_do_what_its_golden_file_says, an_app_may_do_what_its_golden_file_says};
-use crate::rig::{Rig, loop_count};
+use crate::rig::{Rig, loop_count, slowness};
 
 cases![
     a_container_starts_runs_execs_logs_stops_and_is_deleted,
@@ -502,11 +502,6 @@ fn kernel() -> (u32, u32) {
     let text = fs::read_to_string("/proc/sys/kernel/osrelease").expect("osrelease");
     let mut numbers = text.split(['.', '-']).map(|part| part.parse().unwrap_or(0));
     (numbers.next().unwrap_or(0), numbers.next().unwrap_or(0))
-}
-
-/// How many times slower than a board this machine is, where it is an emulated one.
-fn slowness() -> u32 {
-    std::env::var("ROOST_SLOW").ok().and_then(|text| text.parse().ok()).unwrap_or(1)
 }
 
 async fn after_a_power_cut_containers_are_exited(rig: &Rig) {

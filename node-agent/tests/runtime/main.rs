@@ -1,7 +1,7 @@
 //! The container runtime with real containers: needs root, busybox-static and mkfs.erofs.
 //!
 //! A main of its own, because the test needs a network namespace before it has threads, and because the keeper is this
-//! very program, run again with `keeper` as its first argument. Arguments select cases by a part of their names.
+//! very program, run again with `keeper` as its first argument. Arguments select cases by a part of their names, `--skip PART` leaves some out.
 
 /// Makes `ALL` of cases: each with its name.
 macro_rules! cases {
@@ -16,6 +16,7 @@ mod console;
 mod deaths;
 mod escapes;
 mod files;
+mod inits;
 mod network;
 mod owners;
 mod pauses;
@@ -42,14 +43,15 @@ fn main() -> ExitCode {
         eprintln!("the runtime's tests make real containers and need root");
         return ExitCode::FAILURE;
     }
+    let (wanted, unwanted) = selection(arguments.iter().filter_map(|argument| argument.to_str()));
+    let has = |parts: &[&str], name: &str| parts.iter().any(|part| name.contains(part));
+    let is_selected = |name: &str| !has(&unwanted, name) && (wanted.is_empty() || has(&wanted, name));
+    if inits::ALL.iter().any(|(name, _)| is_selected(name)) {
+        inits::images();
+    }
     nix::sched::unshare(nix::sched::CloneFlags::CLONE_NEWNET).expect("a network namespace for the test");
-    let wanted: Vec<String> =
-        arguments.iter().filter_map(|a| a.to_str()).filter(|a| !a.starts_with('-')).map(str::to_owned).collect();
     let (mut passed, mut failed) = (0, 0);
-    for Test { name, case, without } in all() {
-        if !wanted.is_empty() && !wanted.iter().any(|part| name.contains(part.as_str())) {
-            continue;
-        }
+    for Test { name, case, without } in all().filter(|test| is_selected(&test.name)) {
         let started = std::time::Instant::now();
         let outcome = std::panic::catch_unwind(|| rig::run(case, without));
         let ok = outcome.is_ok();
@@ -60,6 +62,19 @@ fn main() -> ExitCode {
     rig::remove_image();
     println!("test result: {}. {passed} passed; {failed} failed", if failed == 0 { "ok" } else { "FAILED" });
     if failed == 0 { ExitCode::SUCCESS } else { ExitCode::FAILURE }
+}
+
+/// Parts of the names of cases: those that are wanted, and those that are not.
+fn selection<'a>(mut arguments: impl Iterator<Item = &'a str>) -> (Vec<&'a str>, Vec<&'a str>) {
+    let (mut wanted, mut unwanted) = (Vec::new(), Vec::new());
+    while let Some(argument) = arguments.next() {
+        if argument == "--skip" {
+            unwanted.extend(arguments.next());
+        } else if !argument.starts_with('-') {
+            wanted.push(argument);
+        }
+    }
+    (wanted, unwanted)
 }
 
 /// A case on a kernel.
@@ -80,7 +95,8 @@ const OLDER_IN_EMULATION: usize = 2;
 
 /// Every case on this kernel, and those that roots and owners matter to as on older ones.
 fn all() -> impl Iterator<Item = Test> {
-    let here = [cases::ALL, files::ALL, console::ALL, pauses::ALL, deaths::ALL, users::ALL, owners::ALL].concat();
+    let here =
+        [cases::ALL, files::ALL, console::ALL, pauses::ALL, deaths::ALL, users::ALL, owners::ALL, inits::ALL].concat();
     let here = here.into_iter().map(|(name, case)| Test { name: name.to_owned(), case, without: &[] });
     let most = std::env::var_os("ROOST_SLOW").map_or(usize::MAX, |_| OLDER_IN_EMULATION);
     let older = OLDER.into_iter().flat_map(move |(kernel, without, count)| {

@@ -16,7 +16,7 @@ use roost_agent::runtime::{ExecPlan, Runtime, RuntimeError};
 use roost_types::sync::NodeNetwork;
 use roost_types::{AllocationId, AllocationSpec, ExitStatus};
 
-/// No case waits longer than this, nor than the other in a soak.
+/// No case waits longer than this on a machine that is not slow, nor than the other in a soak.
 const CASE_TIMEOUT: Duration = Duration::from_secs(60);
 const SOAK_TIMEOUT: Duration = Duration::from_secs(30 * 60);
 
@@ -36,12 +36,17 @@ pub struct Rig {
     next: AtomicU32,
 }
 
+/// How many times slower than a board this machine is, where it is an emulated one.
+pub fn slowness() -> u32 {
+    std::env::var("ROOST_SLOW").ok().and_then(|text| text.parse().ok()).unwrap_or(1)
+}
+
 /// Runs a case on a node of its own, whose kernel lacks something, and checks that nothing is left.
 pub fn run(case: Case, without: &[Facility]) {
     let tokio = tokio::runtime::Builder::new_current_thread().enable_all().build().expect("a tokio runtime");
     let rig = tokio.block_on(Rig::new(without));
     let outcome = std::panic::catch_unwind(std::panic::AssertUnwindSafe(|| {
-        let limit = if std::env::var_os("ROOST_SOAK").is_some() { SOAK_TIMEOUT } else { CASE_TIMEOUT };
+        let limit = if std::env::var_os("ROOST_SOAK").is_some() { SOAK_TIMEOUT } else { CASE_TIMEOUT * slowness() };
         let limited = async { tokio::time::timeout(limit, case(&rig)).await };
         tokio.block_on(limited).expect("the case ends in time");
     }));
