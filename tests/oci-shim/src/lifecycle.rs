@@ -31,10 +31,16 @@ const END: Duration = Duration::from_secs(10);
 /// # Errors
 /// The config asks for what Roost does not have, or a step failed; nothing is left of it.
 pub async fn create(node: &Node, options: &Create) -> Result<()> {
+    make(node, options, false).await
+}
+
+/// Makes a container; in the foreground what is on its terminal is shown to the caller.
+async fn make(node: &Node, options: &Create, foreground: bool) -> Result<()> {
     let bundle = options.bundle.canonicalize().with_context(|| format!("find {}", options.bundle.display()))?;
     let config: Config = config::read(&bundle.join("config.json"))?;
     let wanted = wanted::wanted(&config)?;
-    ensure!(wanted.terminal == options.console_socket.is_some(), "--console-socket and process.terminal go together");
+    let handed_over = wanted.terminal && !foreground;
+    ensure!(handed_over == options.console_socket.is_some(), "--console-socket is for a terminal that is handed over");
     let rootfs = bundle.join(&config.root.path);
     ensure!(rootfs.is_dir(), "root.path: there is no directory {}", rootfs.display());
     node.prepare()?;
@@ -74,7 +80,7 @@ async fn hand_to_monitor(node: &Node, mut record: Record, directory: &Path) -> R
     let mut monitor = Command::new("/proc/self/exe");
     monitor.arg("--root").arg(node.root()).arg("monitor").arg(&record.id);
     monitor.stdin(Stdio::from(OwnedFd::from(listener))).process_group(0);
-    if record.terminal {
+    if record.console_socket.is_some() {
         // The caller's files are for the container's output, which goes to the terminal.
         monitor.stdout(Stdio::null()).stderr(Stdio::null());
     }
@@ -121,7 +127,7 @@ pub async fn start(node: &Node, id: &str) -> Result<()> {
 /// Those of the steps.
 pub async fn run(node: &Node, options: &Run) -> Result<ExitCode> {
     let id = &options.create.id;
-    create(node, &options.create).await?;
+    make(node, &options.create, !options.detach).await?;
     let end = async {
         let waiting = monitor::ask(node, id, "wait");
         let starting = async {

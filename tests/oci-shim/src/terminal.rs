@@ -28,14 +28,13 @@ impl Terminal {
     ///
     /// # Errors
     /// The step that failed.
-    pub fn begin(console: OwnedFd, socket: &Path) -> Result<Self> {
+    pub fn hand_over(console: OwnedFd, socket: &Path) -> Result<Self> {
         let pair = nix::pty::openpty(None, None).context("make a terminal")?;
         let mut modes = tcgetattr(&pair.slave).context("read the terminal's modes")?;
         modes.make_raw();
         tcsetattr(&pair.slave, OptionalActions::Now, &modes).context("set the terminal's modes")?;
         hand_over(pair.master.as_fd(), socket)?;
-        let flags = rustix::fs::fcntl_getfl(&console).context("read the console's flags")?;
-        rustix::fs::fcntl_setfl(&console, flags - OFlags::NONBLOCK).context("set the console's flags")?;
+        let console = blocking(console)?;
         let both = |fd: &OwnedFd| fd.try_clone().map(File::from).context("duplicate a terminal");
         let (keys, typed) = (both(&pair.slave)?, both(&console)?);
         std::thread::spawn(move || copy(keys, typed));
@@ -43,10 +42,26 @@ impl Terminal {
         Ok(Self { showing: tokio::task::spawn_blocking(move || copy(shown, screen)) })
     }
 
+    /// Shows on standard output what is on a console.
+    ///
+    /// # Errors
+    /// The step that failed.
+    pub fn show(console: OwnedFd) -> Result<Self> {
+        let (console, out) = (File::from(blocking(console)?), io::stdout().as_fd().try_clone_to_owned());
+        let out = File::from(out.context("duplicate standard output")?);
+        Ok(Self { showing: tokio::task::spawn_blocking(move || copy(console, out)) })
+    }
+
     /// Waits until the last output came through.
     pub async fn finish(self) {
         let _ = tokio::time::timeout(LAST, self.showing).await;
     }
+}
+
+fn blocking(console: OwnedFd) -> Result<OwnedFd> {
+    let flags = rustix::fs::fcntl_getfl(&console).context("read the console's flags")?;
+    rustix::fs::fcntl_setfl(&console, flags - OFlags::NONBLOCK).context("set the console's flags")?;
+    Ok(console)
 }
 
 fn copy(mut from: File, mut to: File) {

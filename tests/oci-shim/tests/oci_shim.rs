@@ -244,6 +244,17 @@ fn a_terminal_is_handed_over() {
 }
 
 #[test]
+fn a_terminal_in_the_foreground_is_shown() {
+    let bed = Bed::new("foreground");
+    bed.configure(|config| config["process"]["args"] = json!(["sh", "-c", "tty && echo on a terminal; exit 3"]));
+    let output = bed.output(&["run", "--bundle", &bed.bundle(), "foreground"]);
+    let text = String::from_utf8_lossy(&output.stdout).into_owned();
+    assert!(text.contains("/dev/") && text.contains("on a terminal"), "{output:?}");
+    assert_eq!(output.status.code(), Some(3));
+    bed.assert_clean();
+}
+
+#[test]
 fn what_roost_does_not_have_is_refused_and_leaves_nothing() {
     let bed = Bed::new("refuse");
     bed.command(&["true"]);

@@ -1,4 +1,4 @@
-//! Where a container's output goes: to the files that `create` was called with, or to the terminal it was given.
+//! Where a container's output goes: to the files that `create` was called with, or to a terminal that was handed over.
 
 use std::io::Write;
 use std::sync::{Arc, Mutex, PoisonError};
@@ -21,7 +21,7 @@ pub enum Output {
         /// Bytes handed on: of output, of errors.
         written: Arc<Mutex<[usize; 2]>>,
     },
-    /// To a terminal.
+    /// From its console.
     Terminal(Terminal),
 }
 
@@ -32,9 +32,11 @@ impl Output {
     /// The log or the console cannot be had.
     pub async fn begin(runtime: &LinuxRuntime, record: &Record) -> Result<Self> {
         if record.terminal {
-            let socket = record.console_socket.as_deref().context("a terminal needs --console-socket")?;
             let console = runtime.attach(record.allocation, 1000).await.context("attach to the console")?;
-            return Ok(Self::Terminal(Terminal::begin(console, socket)?));
+            return Ok(Self::Terminal(match &record.console_socket {
+                Some(socket) => Terminal::hand_over(console, socket)?,
+                None => Terminal::show(console)?,
+            }));
         }
         let mut log = runtime.logs(record.allocation, None, true).await.context("follow the log")?;
         let written = Arc::new(Mutex::new([0; 2]));
