@@ -2,7 +2,7 @@
 //!
 //! | argument | prints |
 //! |---|---|
-//! | none | a line `WALL_US CPU_US` for each start of `true` in a container of its own: from the request to the executed command, and the processor time of keeper and container until it has ended |
+//! | none, or `starts` | a line `WALL_US CPU_US` for each start of `true` in a container of its own: from the request to the executed command, and the processor time of keeper and container until it has ended and its groups are gone |
 //! | `exec` | the same for each `true` executed in one running container, until its end is told |
 //! | `many N` | how many containers a second were started and kept running, two at a time |
 
@@ -27,15 +27,23 @@ fn main() -> ExitCode {
     if arguments.first().is_some_and(|first| first == "keeper") {
         return roost_agent::runtime::linux::keeper_main(arguments.into_iter().skip(1));
     }
-    nix::sched::unshare(nix::sched::CloneFlags::CLONE_NEWNET).expect("a network namespace needs root");
+    surroundings().expect("namespaces of its own need root");
     match arguments.first().and_then(|first| first.to_str()) {
-        None => rig::run(|rig| Box::pin(starts(rig)), &[]),
+        None | Some("starts") => rig::run(|rig| Box::pin(starts(rig)), &[]),
         Some("exec") => rig::run(|rig| Box::pin(execs(rig)), &[]),
         Some("many") => rig::run(|rig| Box::pin(many(rig)), &[]),
         Some(other) => panic!("nothing is measured by the name of {other}"),
     }
     rig::remove_image();
     ExitCode::SUCCESS
+}
+
+/// A network namespace of its own, and a `/run` in memory as every board has it.
+fn surroundings() -> nix::Result<()> {
+    use nix::mount::{MsFlags, mount};
+    nix::sched::unshare(nix::sched::CloneFlags::CLONE_NEWNET | nix::sched::CloneFlags::CLONE_NEWNS)?;
+    mount(None::<&str>, "/", None::<&str>, MsFlags::MS_REC | MsFlags::MS_PRIVATE, None::<&str>)?;
+    mount(Some("tmpfs"), "/run", Some("tmpfs"), MsFlags::empty(), None::<&str>)
 }
 
 async fn starts(rig: &rig::Rig) {
@@ -49,6 +57,8 @@ async fn starts(rig: &rig::Rig) {
         rig.start(&spec).await;
         let wall = asked.elapsed();
         rig.exit_of(spec.id).await;
+        // The keeper does one thing after the other: when it answers, it has cleared the container's groups away.
+        rig.runtime.list().await.expect("a list");
         let cpu = on_cpu_us(keeper) + containers_us(rig) - before;
         started.push(spec.id);
         if run >= WARM_UP {

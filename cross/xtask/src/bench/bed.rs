@@ -7,7 +7,7 @@ use std::time::{Duration, Instant};
 
 use anyhow::{Context, Result, bail, ensure};
 
-use crate::repo;
+use super::{board_program, program};
 
 /// The admin's token and the node's secret: random enough for a namespace nobody else is in.
 const TOKEN: &str = "bench-token";
@@ -54,7 +54,7 @@ impl Bed {
             .context("start the controller")?;
         let cgroup = format!("roost-bench-{}", std::process::id());
         let run_dir = work.join("run");
-        let agent = inside(holder.id(), &program("roost-agent"))
+        let agent = inside(holder.id(), &board_program("roost-agent"))
             .args(["run", "--controller", URL, "--cgroup-parent", &cgroup, "--address", "127.0.0.1"])
             // Room for a hundred nano instances on a machine of any size, and for no more: later ones stay pending.
             .args(["--cpu-millis", "12500", "--state"])
@@ -182,10 +182,6 @@ fn inside(holder: u32, program: &Path) -> Command {
     let mut command = Command::new("nsenter");
     command.args(["-t", &holder.to_string(), "-n", "--"]).arg(program);
     command
-}
-
-fn program(name: &str) -> PathBuf {
-    repo::target_dir().join("release").join(name)
 }
 
 fn sha(text: &str) -> Result<String> {

@@ -1,10 +1,13 @@
 //! `cargo xtask bench`: figures, each beside a peer in the same run. It reports and never fails for being slow.
 
 mod bed;
+mod disk;
 mod heat;
 mod serve;
 mod start;
 mod stats;
+
+use std::path::PathBuf;
 
 use anyhow::{Result, ensure};
 use clap::{Args, Subcommand};
@@ -12,6 +15,9 @@ use clap::{Args, Subcommand};
 use crate::apt::{self, Need};
 use crate::repo;
 use crate::step::out;
+
+/// How it was measured, for the reader of the figures.
+const PREFACE: &str = include_str!("preface.md");
 
 /// What the measurements need beside the tests' tools.
 const NEEDS: &[Need] = &[
@@ -22,6 +28,7 @@ const NEEDS: &[Need] = &[
     Need { package: "erofs-utils", probe: "mkfs.erofs" },
     Need { package: "nftables", probe: "nft" },
     Need { package: "gcc", probe: "cc" },
+    Need { package: "e2fsprogs", probe: "mkfs.ext4" },
 ];
 
 /// What to measure, and what to do with the figures.
@@ -53,9 +60,7 @@ pub fn run(options: &Options) -> Result<bool> {
 fn speed(options: &Options) -> Result<bool> {
     ensure!(nix::unistd::geteuid().is_root(), "the measurements make real containers and need root");
     apt::ensure(NEEDS)?;
-    let packages = ["-p", "roost", "-p", "roost-controller", "-p", "roost-agent"];
-    let built = repo::cargo().args(["build", "--release"]).args(packages).args(["--bins", "--examples"]).status()?;
-    ensure!(built.success(), "the release build failed");
+    build()?;
     let work = std::env::temp_dir().join(format!("roost-bench-{}", std::process::id()));
     std::fs::create_dir_all(&work)?;
     let machine = machine()?;
@@ -67,13 +72,33 @@ fn speed(options: &Options) -> Result<bool> {
     let report = format!("{machine}\n\n{}", stats::table(&figures?));
     println!("{report}");
     if options.write {
-        let text = format!(
-            "# Figures\n\nMeasured by `cargo xtask bench --write`; medians of 30 runs unless said otherwise. Trust the ratios, \
-             not the numbers: machines differ and are shared. Targets are the project's own.\n\n{report}"
-        );
+        let text = format!("{PREFACE}\n{report}");
         std::fs::write(repo::root().join("docs/reference/bench.md"), text)?;
     }
     Ok(true)
+}
+
+/// Builds what is measured as the README says for boards.
+fn build() -> Result<()> {
+    let builds = [
+        ["--release", "-p", "roost", "-p", "roost-controller", "--bins"].as_slice(),
+        &["--profile", "board", "-p", "roost-agent", "--bins", "--examples"],
+    ];
+    for arguments in builds {
+        let built = repo::cargo().arg("build").args(arguments).status()?;
+        ensure!(built.success(), "cargo build {arguments:?} failed");
+    }
+    Ok(())
+}
+
+/// A program of the controller's or the user's.
+fn program(name: &str) -> PathBuf {
+    repo::target_dir().join("release").join(name)
+}
+
+/// A program of the boards.
+fn board_program(name: &str) -> PathBuf {
+    repo::target_dir().join("board").join(name)
 }
 
 /// The date in UTC.

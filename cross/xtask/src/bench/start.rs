@@ -7,51 +7,21 @@ use std::time::Instant;
 use anyhow::{Context, Result, bail, ensure};
 use nix::sys::resource::{UsageWho, getrusage};
 
+use super::disk::Disk;
 use super::stats::{Figure, median};
 use crate::repo;
 
 /// Runs of each peer that are counted, after three that are not.
 const RUNS: usize = 30;
 const WARM_UP: usize = 3;
-/// System calls that crun's filter refuses: the same kind and about the same number as ours.
-const REFUSED: &[&str] = &[
-    "acct",
-    "add_key",
-    "bpf",
-    "clock_adjtime",
-    "clock_settime",
-    "delete_module",
-    "finit_module",
-    "init_module",
-    "ioperm",
-    "iopl",
-    "kcmp",
-    "kexec_file_load",
-    "kexec_load",
-    "keyctl",
-    "lookup_dcookie",
-    "mbind",
-    "migrate_pages",
-    "move_pages",
-    "open_by_handle_at",
-    "perf_event_open",
-    "ptrace",
-    "quotactl",
-    "reboot",
-    "request_key",
-    "settimeofday",
-    "swapoff",
-    "swapon",
-    "userfaultfd",
-    "vhangup",
-];
-
 /// Wall and processor time of runs, in milliseconds.
 struct Cost {
     wall: Vec<f64>,
     cpu: Vec<f64>,
 }
 
+/// First host id of crun's and the floor's containers.
+const OWNER: u32 = 100_000;
 /// Containers started and kept running, to see how many a second.
 const MANY: usize = 200;
 
@@ -59,29 +29,33 @@ const MANY: usize = 200;
 pub fn figures(work: &Path) -> Result<Vec<Figure>> {
     let rootfs = work.join("rootfs");
     make_rootfs(&rootfs)?;
-    let ours = example(&[])?;
-    let floor = floor(work, &rootfs)?;
+    let ours = example(work, &["starts"])?;
+    let floors = floors(work, &rootfs)?;
     let bundle = bundle(work, &rootfs)?;
     let started = crun_run(&bundle)?;
     let figure = |what: &str, of: fn(&Cost) -> &Vec<f64>, target| Figure {
         what: what.to_owned(),
         unit: "ms",
         ours: median(of(&ours)),
-        peers: vec![("raw system calls", median(of(&floor))), ("crun run", median(of(&started)))],
+        peers: vec![
+            ("raw system calls", median(of(&floors.bare))),
+            ("the same with a cable, devices and an init", median(of(&floors.furnished))),
+            ("crun run without them", median(of(&started))),
+        ],
         target,
     };
     let mut figures = vec![
         figure("container start to exec and end, processor time", |cost| &cost.cpu, "R1: ≤ 1.5 × raw, ≤ 0.3 × crun"),
         figure("container start, wall (ours to exec; peers to the end)", |cost| &cost.wall, "–"),
     ];
-    figures.extend(execs(&bundle)?);
-    figures.push(many(&bundle)?);
+    figures.extend(execs(work, &bundle)?);
+    figures.push(many(work, &bundle)?);
     Ok(figures)
 }
 
 /// `true` in a container that runs already.
-fn execs(bundle: &str) -> Result<Vec<Figure>> {
-    let (ours, theirs) = (example(&["exec"])?, crun_exec(bundle)?);
+fn execs(work: &Path, bundle: &str) -> Result<Vec<Figure>> {
+    let (ours, theirs) = (example(work, &["exec"])?, crun_exec(bundle)?);
     let figure = |what: &str, of: fn(&Cost) -> &Vec<f64>, target| Figure {
         what: what.to_owned(),
         unit: "ms",
@@ -96,9 +70,9 @@ fn execs(bundle: &str) -> Result<Vec<Figure>> {
 }
 
 /// Containers a second, two at a time, kept running.
-fn many(bundle: &str) -> Result<Figure> {
+fn many(work: &Path, bundle: &str) -> Result<Figure> {
     let count = MANY.to_string();
-    let ours = run_example(&["many", &count])?;
+    let ours = run_example(work, &["many", &count])?;
     let name = |number: usize| format!("roost-bench-many-{number}");
     let began = Instant::now();
     let half = |first: usize| -> Result<()> {
@@ -115,7 +89,9 @@ fn many(bundle: &str) -> Result<Figure> {
     (0..MANY).for_each(|number| drop(crun(&format!("delete --force {}", name(number)))));
     started?;
     Ok(Figure {
-        what: format!("{MANY} containers started and kept running, two at a time (ours with an address)"),
+        what: format!(
+            "{MANY} containers started and kept running, two at a time (ours with an address, crun's without)"
+        ),
         unit: "a second",
         ours: ours.trim().parse().context("a rate")?,
         peers: vec![("crun run --detach", theirs)],
@@ -131,6 +107,9 @@ fn make_rootfs(rootfs: &Path) -> Result<()> {
     for applet in ["true", "sh", "sleep"] {
         std::os::unix::fs::symlink("busybox", rootfs.join("bin").join(applet))?;
     }
+    // It is the container's root's, whose ids begin there for crun and the floor.
+    let owned = Command::new("chown").args(["-R", &format!("{OWNER}:{OWNER}")]).arg(rootfs).status()?;
+    ensure!(owned.success(), "chown failed");
     Ok(())
 }
 
@@ -146,33 +125,53 @@ fn parse(text: &str, skip: usize) -> Result<Cost> {
     Ok(cost)
 }
 
-fn example(arguments: &[&str]) -> Result<Cost> {
-    parse(&run_example(arguments)?, 0)
+fn example(work: &Path, arguments: &[&str]) -> Result<Cost> {
+    parse(&run_example(work, arguments)?, 0)
 }
 
-/// What the agent's example prints.
-fn run_example(arguments: &[&str]) -> Result<String> {
-    let program = repo::target_dir().join("release/examples/container_cost");
-    let run = Command::new(program).args(arguments).output().context("run container_cost")?;
+/// What the agent's example prints; its first argument says what is measured.
+fn run_example(work: &Path, arguments: &[&str]) -> Result<String> {
+    let disk = Disk::new(work, arguments[0])?;
+    let mut example = Command::new(super::board_program("examples/container_cost"));
+    let run = example.args(arguments).env("TMPDIR", disk.path()).output().context("run container_cost")?;
     ensure!(run.status.success(), "container_cost failed: {}", String::from_utf8_lossy(&run.stderr));
     Ok(String::from_utf8_lossy(&run.stdout).into_owned())
 }
 
-fn floor(work: &Path, rootfs: &Path) -> Result<Cost> {
+/// What the bare system calls cost: of a container as PEERS' row has it, and of one with what every instance has.
+struct Floors {
+    bare: Cost,
+    furnished: Cost,
+}
+
+fn floors(work: &Path, rootfs: &Path) -> Result<Floors> {
     let program = work.join("floor");
     let source = repo::root().join("cross/xtask/src/bench/floor.c");
     let built = Command::new("cc").args(["-O2", "-o"]).arg(&program).arg(source).status().context("run cc")?;
     ensure!(built.success(), "the floor does not compile");
-    let scratch = work.join("floor-work");
-    std::fs::create_dir_all(&scratch)?;
-    let runs = (RUNS + WARM_UP).to_string();
-    let run = Command::new(&program).arg(rootfs).arg(&scratch).arg(runs).output()?;
-    ensure!(run.status.success(), "the floor failed: {}", String::from_utf8_lossy(&run.stderr));
-    parse(&String::from_utf8_lossy(&run.stdout), WARM_UP)
+    let run = |name: &str, bridge: &str| -> Result<Cost> {
+        let scratch = Disk::new(work, name)?;
+        // In a network namespace of its own, with a bridge to hang on.
+        let script = format!(
+            "ip link add floor0 type bridge && ip addr add 10.99.0.1/24 dev floor0 && ip link set floor0 up && \
+             exec {} {} {} {} {bridge}",
+            program.display(),
+            rootfs.display(),
+            scratch.path().display(),
+            RUNS + WARM_UP
+        );
+        let run = Command::new("unshare").args(["-n", "sh", "-c", &script]).output()?;
+        ensure!(run.status.success(), "the floor failed: {}", String::from_utf8_lossy(&run.stderr));
+        parse(&String::from_utf8_lossy(&run.stdout), WARM_UP)
+    };
+    Ok(Floors { bare: run("floor-bare", "")?, furnished: run("floor-furnished", "floor0")? })
 }
 
 /// Some versions of crun refuse hybrid cgroups: it runs in a mount namespace without the unified hierarchy.
 const WITHOUT_UNIFIED: &str = "umount /sys/fs/cgroup/unified 2>/dev/null; exec";
+
+/// crun with its state in memory, as ours has what need not survive.
+const CRUN: &str = "crun --root /dev/shm/roost-bench-crun";
 
 /// A bundle for crun whose container has what ours has.
 fn bundle(work: &Path, rootfs: &Path) -> Result<String> {
@@ -195,13 +194,13 @@ fn resident(bundle: &str) -> String {
 }
 
 fn crun_run(bundle: &str) -> Result<Cost> {
-    without_wrapper(|run| format!("crun run --bundle {bundle} roost-bench-{run}"))
+    without_wrapper(|run| format!("{CRUN} run --bundle {bundle} roost-bench-{run}"))
 }
 
 fn crun_exec(bundle: &str) -> Result<Cost> {
     let name = "roost-bench-resident";
     crun(&format!("run --detach --bundle {} {name}", resident(bundle)))?;
-    let cost = without_wrapper(|_| format!("crun exec {name} /bin/true"));
+    let cost = without_wrapper(|_| format!("{CRUN} exec {name} /bin/true"));
     crun(&format!("delete --force {name}"))?;
     cost
 }
@@ -218,7 +217,7 @@ fn without_wrapper(command: impl Fn(usize) -> String) -> Result<Cost> {
 
 /// One call of crun that is not timed by itself. What it starts keeps no pipe of ours open.
 fn crun(arguments: &str) -> Result<()> {
-    let script = format!("{WITHOUT_UNIFIED} crun {arguments}");
+    let script = format!("{WITHOUT_UNIFIED} {CRUN} {arguments}");
     let mut command = Command::new("unshare");
     command.args(["-m", "sh", "-c", &script]).stdin(Stdio::null()).stdout(Stdio::null()).stderr(Stdio::null());
     ensure!(command.status().context("run unshare")?.success(), "{script}");
@@ -231,21 +230,32 @@ fn configure(path: &Path, rootfs: &Path, command: &[&str]) -> Result<()> {
     config["process"]["args"] = serde_json::json!(command);
     config["root"]["path"] = rootfs.display().to_string().into();
     config["linux"]["resources"] = serde_json::json!({"memory": {"limit": 64 << 20}, "pids": {"limit": 256}});
-    // What ours has too: a private uid range, a cgroup namespace and a deny list.
+    // What ours has too: a private uid range, a cgroup namespace and the same system calls.
     let namespaces = config["linux"]["namespaces"].as_array_mut().context("crun spec wrote no namespaces")?;
     for kind in ["user", "cgroup"] {
         if !namespaces.iter().any(|namespace| namespace["type"] == kind) {
             namespaces.push(serde_json::json!({"type": kind}));
         }
     }
-    let range = serde_json::json!([{"containerID": 0, "hostID": 100_000, "size": 65_536}]);
+    let range = serde_json::json!([{"containerID": 0, "hostID": OWNER, "size": 65_536}]);
     config["linux"]["uidMappings"] = range.clone();
     config["linux"]["gidMappings"] = range;
     config["linux"]["seccomp"] = serde_json::json!({
-        "defaultAction": "SCMP_ACT_ALLOW",
-        "syscalls": [{"names": REFUSED, "action": "SCMP_ACT_ERRNO"}],
+        "defaultAction": "SCMP_ACT_ERRNO",
+        "syscalls": [{"names": allowed_calls()?, "action": "SCMP_ACT_ALLOW"}],
     });
     Ok(std::fs::write(path, serde_json::to_string(&config)?)?)
+}
+
+/// The system calls that our own `app` containers may make, from where they are listed.
+fn allowed_calls() -> Result<Vec<String>> {
+    let source = repo::root().join("node-agent/src/runtime/linux/seccomp/policy.rs");
+    let text = std::fs::read_to_string(&source)?;
+    let list = text.split_once("const APP: &[&str] = &[").and_then(|(_, rest)| rest.split_once("];"));
+    let list = list.with_context(|| format!("{} has no list", source.display()))?.0;
+    let names: Vec<String> = list.split('"').skip(1).step_by(2).map(str::to_owned).collect();
+    ensure!(names.len() > 200, "only {} system calls in {}", names.len(), source.display());
+    Ok(names)
 }
 
 fn timed(script: impl Fn(usize) -> String) -> Result<Cost> {
