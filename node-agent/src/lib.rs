@@ -1,6 +1,6 @@
 //! The agent of a Roost node: it asks the controller what this board should run, runs it, and tells what it sees.
 //!
-//! The board dials out and opens no port. What to do next is decided by `roost_allocation`, which is pure; this crate is
+//! The board dials out and opens no port but that for images ([`images::server`]). What to do next is decided by `roost_allocation`, which is pure; this crate is
 //! the shell around it.
 //!
 //! | to find | look at |

@@ -33,6 +33,10 @@ fn fresh(path: &Path) -> File {
 }
 
 fn import(dir: &Path, archive: &Path) -> Result<Report, ImportError> {
+    import_within(dir, archive, Limits::default())
+}
+
+fn import_within(dir: &Path, archive: &Path, limits: Limits) -> Result<Report, ImportError> {
     let files = Files {
         archive: File::open(archive).unwrap(),
         archive_bytes: fs::metadata(archive).unwrap().len(),
@@ -40,7 +44,7 @@ fn import(dir: &Path, archive: &Path) -> Result<Report, ImportError> {
         output: fresh(&dir.join("root")),
     };
     let choice = Choice { arch: Some(Arch::Amd64), tag: None };
-    convert(files, ArchiveKind::Auto, &choice, Limits::default(), |_, _, _| {})
+    convert(files, ArchiveKind::Auto, &choice, limits, |_, _, _| {})
 }
 
 fn header(kind: EntryType, size: usize, mode: u32, owner: u64) -> Header {
@@ -164,4 +168,39 @@ fn attributes_of_users_are_kept_and_others_dropped_or_refused() {
         let error = with(&[(refused, "y")]).unwrap_err().to_string();
         assert!(error.contains(refused), "{error}");
     }
+}
+
+/// The caps themselves are too large to be reached in a test of seconds: here each is set just below what an archive needs.
+#[test]
+fn every_cap_refuses_what_is_one_too_much() {
+    let dir = Scratch::new("caps");
+    let archive = dir.0.join("a.tar.gz");
+    let mut gzip = flate2::write::GzEncoder::new(File::create(&archive).unwrap(), flate2::Compression::best());
+    let mut tar = Builder::new(&mut gzip);
+    for (name, size) in [("a/b/c/one", 1 << 20), ("two", 100)] {
+        let bytes = vec![b'x'; size];
+        tar.append_data(&mut header(EntryType::Regular, size, 0o644, 0), name, bytes.as_slice()).unwrap();
+    }
+    tar.finish().unwrap();
+    drop(tar);
+    gzip.finish().unwrap();
+
+    let roomy = Limits { ratio_from: 4 << 20, ..Limits::default() };
+    let report = import_within(&dir.0, &archive, roomy.clone()).unwrap();
+    let packed = fs::metadata(&archive).unwrap().len();
+    for (limits, why) in [
+        (Limits { unpacked_bytes: report.unpacked - 1, ..roomy.clone() }, "unpacked size"),
+        (Limits { image_bytes: report.size - 1, ..roomy.clone() }, "root file"),
+        (Limits { entries: report.entries - 1, ..roomy.clone() }, "number of entries"),
+        (Limits { metadata_bytes: 5, ..roomy.clone() }, "names and attributes"),
+        (Limits { path_bytes: 8, ..roomy.clone() }, "path of more than 8 bytes"),
+        (Limits { depth: 3, ..roomy.clone() }, "more than 3 directories"),
+        (Limits { ratio_from: 1 << 20, ratio: (1 << 20) / packed / 2, ..roomy.clone() }, "compression ratio"),
+    ] {
+        let error = import_within(&dir.0, &archive, limits).unwrap_err().to_string();
+        assert!(error.contains(why), "wanted '{why}', got '{error}'");
+    }
+    let exactly =
+        Limits { unpacked_bytes: report.unpacked, image_bytes: report.size, entries: report.entries, ..roomy };
+    import_within(&dir.0, &archive, exactly).unwrap();
 }

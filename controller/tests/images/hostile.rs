@@ -374,6 +374,8 @@ fn layouts(corpus: &mut Corpus, canary: &Canary) {
         l.seal_manifest();
     });
     corpus.refuse_oci("more layers than the configuration has", "different numbers", more);
+    let many = vec![Tar::default().file("x", b"y").end(); 129];
+    corpus.refuse_oci("129 layers", "number of layers", Layout::of(&many).tar().end());
     let configured = |change: &dyn Fn(&mut serde_json::Value)| {
         edit(&|l| {
             change(&mut l.config);

@@ -37,6 +37,8 @@ pub const FOR_TESTS: &[Need] = &[
     need("erofs-utils", "mkfs.erofs"),
     need("mmdebstrap", "mmdebstrap"),
     need("attr", "getfattr"),
+    need("btrfs-progs", "mkfs.btrfs"),
+    need("e2fsprogs", "filefrag"),
     need("skopeo", "skopeo"),
     need("umoci", "umoci"),
     need("docker-registry", "docker-registry"),

@@ -22,6 +22,7 @@ mod owners;
 mod pauses;
 mod probe;
 mod rig;
+mod snapshots;
 mod users;
 
 use std::process::ExitCode;
@@ -98,12 +99,16 @@ fn all() -> impl Iterator<Item = Test> {
     let here =
         [cases::ALL, files::ALL, console::ALL, pauses::ALL, deaths::ALL, users::ALL, owners::ALL, inits::ALL].concat();
     let here = here.into_iter().map(|(name, case)| Test { name: name.to_owned(), case, without: &[] });
-    let most = std::env::var_os("ROOST_SLOW").map_or(usize::MAX, |_| OLDER_IN_EMULATION);
+    let is_emulated = std::env::var_os("ROOST_SLOW").is_some();
+    let most = if is_emulated { OLDER_IN_EMULATION } else { usize::MAX };
+    // The emulated machine has no tools to make file systems with.
+    let disks = if is_emulated { &[] } else { snapshots::ALL };
+    let disks = disks.iter().map(|(name, case)| Test { name: (*name).to_owned(), case: *case, without: &[] });
     let older = OLDER.into_iter().flat_map(move |(kernel, without, count)| {
         let named = |name: &str| Test { name: format!("{kernel}::{name}"), case: case_of(name), without };
         owners::ON_OLDER_KERNELS.iter().take(count.min(most)).map(|name| named(name)).collect::<Vec<_>>()
     });
-    here.chain(older)
+    here.chain(disks).chain(older)
 }
 
 fn case_of(wanted: &str) -> rig::Case {
