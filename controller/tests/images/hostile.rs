@@ -374,7 +374,7 @@ fn layouts(corpus: &mut Corpus, canary: &Canary) {
         l.seal_manifest();
     });
     corpus.refuse_oci("more layers than the configuration has", "different numbers", more);
-    let many = vec![Tar::default().file("x", b"y").end(); 129];
+    let many: Vec<Vec<u8>> = (0..129).map(|number| Tar::default().file(format!("{number}"), b"x").end()).collect();
     corpus.refuse_oci("129 layers", "number of layers", Layout::of(&many).tar().end());
     let configured = |change: &dyn Fn(&mut serde_json::Value)| {
         edit(&|l| {
