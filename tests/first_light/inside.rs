@@ -97,6 +97,9 @@ pub fn what_it_has_changes_while_it_runs(rack: &Rack) -> Result<()> {
     let shown: Instance = rack.api.get("/v1/instances/a")?;
     ensure!((shown.size, shown.cpu_millis, shown.memory_bytes.0) == (None, 500, 48 << 20), "{shown:?}");
     ensure!(process.is_alive() && shown.restarts == 0, "it was started again");
+    rack.roost(&["resize", "a", "--cpu-weight", "300"])?;
+    let weight = || machine::cgroup_value(allocation, &["cpu.shares", "cpu.weight"]);
+    until("the weight is in force", || Ok(["3072", "300"].contains(&weight()?.as_str()).then_some(())))?;
     let refused = rack.run(&["resize", "a", "--memory", "4000G"])?;
     ensure!(refused.code == 1 && refused.stderr.contains("memory"), "{refused:?}");
     Ok(())

@@ -6,6 +6,7 @@ mod file;
 mod hub;
 mod image;
 mod instance;
+mod limits;
 mod node;
 mod operation;
 mod snapshot;

@@ -1,5 +1,7 @@
 //! What a node can and cannot, by the names its agent reports, and what to do about it.
 
+use roost_types::limits::Limits;
+
 use crate::row::NodeRow;
 
 /// Runs commands as other users than root, in other directories than the root.
@@ -10,6 +12,22 @@ pub const LAN: &str = "lan";
 pub const NEEDED_LIMITS: [&str; 2] = ["memory_limit", "pids_limit"];
 /// Limits what an instance writes.
 pub const DISK_LIMIT: &str = "disk_limit";
+
+/// The features that limits beside a size need, with the field of each.
+pub fn needed_by(limits: &Limits) -> impl Iterator<Item = (&'static str, &'static str)> {
+    [
+        (limits.memory_high_bytes.is_some(), "memory_high", "limits.memory_high_bytes"),
+        (limits.swap_bytes.is_some(), "swap_limit", "limits.swap_bytes"),
+        (limits.cpu_weight.is_some(), "cpu_weight", "limits.cpu_weight"),
+        (limits.io_weight.is_some(), "io_weight", "limits.io_weight"),
+        (limits.io_read_bytes_per_second.is_some(), "io_limit", "limits.io_read_bytes_per_second"),
+        (limits.io_write_bytes_per_second.is_some(), "io_limit", "limits.io_write_bytes_per_second"),
+        (limits.io_reads_per_second.is_some(), "io_limit", "limits.io_reads_per_second"),
+        (limits.io_writes_per_second.is_some(), "io_limit", "limits.io_writes_per_second"),
+    ]
+    .into_iter()
+    .filter_map(|(asked, feature, field)| asked.then_some((feature, field)))
+}
 
 /// What is to be done about an agent that does not speak of a feature at all.
 const UPGRADE: &str = "its agent is of an earlier release: upgrade it";

@@ -145,10 +145,16 @@ fn check_variant(cluster: &Cluster, row: &InstanceRow) -> Result<(), Problem> {
     let Some(request) = request(cluster, row, None) else { return Ok(()) };
     let nodes = candidates(cluster, row);
     check_fits(&nodes, &request, row)?;
-    if row.publish.is_empty() && !request.lan && nodes.iter().all(|node| node.free_addresses > 0) {
+    let unlimited = nowhere_enforced(cluster, row);
+    let any_will_do = row.publish.is_empty() && !request.lan && unlimited.is_none();
+    if any_will_do && nodes.iter().all(|node| node.free_addresses > 0) {
         return Ok(());
     }
     let placement = schedule(&nodes, &request, row.created_at);
+    if let (Some(field), Some(detail)) = (unlimited, all_refused(&placement, Filter::Feature)) {
+        let detail = format!("no node that could run it can enforce this{detail}");
+        return Err(Problem::new(Code::Conflict, detail).field(field));
+    }
     if let Some(detail) = all_refused(&placement, Filter::Feature).filter(|_| request.lan) {
         let detail = format!("no node that could run it can put it on a LAN{detail}");
         return Err(Problem::new(Code::Conflict, detail).field("network"));
@@ -223,7 +229,14 @@ fn missing<'a>(cluster: &Cluster, node: &'a NodeRow, row: &InstanceRow) -> Optio
     let limit = features::NEEDED_LIMITS.iter().find_map(|limit| node.denies(limit));
     let disk = || node.denies(features::DISK_LIMIT).filter(|_| row.disk_asked);
     let says_how = || cluster.images.get(&row.digest).is_some_and(|image| image.startup.says_how());
-    limit.or_else(disk).or_else(|| node.lacks(features::RUN_AS).filter(|_| says_how()))
+    let more = || features::needed_by(&row.resources.limits).find_map(|(feature, _)| node.lacks(feature));
+    limit.or_else(disk).or_else(more).or_else(|| node.lacks(features::RUN_AS).filter(|_| says_how()))
+}
+
+/// The field of a limit that no node at all can enforce.
+fn nowhere_enforced(cluster: &Cluster, row: &InstanceRow) -> Option<&'static str> {
+    let mut needed = features::needed_by(&row.resources.limits);
+    needed.find(|(feature, _)| cluster.nodes.values().all(|node| !node.has(feature))).map(|(_, field)| field)
 }
 
 fn heat<'a>(cluster: &'a Cluster, node: &NodeRow, row: &InstanceRow) -> Heat<'a> {

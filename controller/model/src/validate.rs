@@ -1,6 +1,7 @@
 //! What a request must look like before anything is decided about it: every refusal names the field and the fix.
 
 mod first_boot;
+mod limits;
 
 use std::collections::BTreeMap;
 use std::sync::Arc;
@@ -89,20 +90,23 @@ pub fn resized(
     patch: &PatchInstance,
 ) -> Result<Option<(Option<Size>, Resources)>, Problem> {
     let disk_bytes = disk(patch.disk_bytes, now.disk_bytes)?;
-    match (patch.size, patch.cpu_millis, patch.memory_bytes) {
-        (None, None, None) if patch.disk_bytes.is_none() => Ok(None),
-        (None, None, None) => Ok(Some((size, Resources { disk_bytes, ..now }))),
+    let limits = patch.limits.applied_to(now.limits);
+    let (size, resources) = match (patch.size, patch.cpu_millis, patch.memory_bytes) {
+        (None, None, None) if patch.disk_bytes.is_none() && patch.limits.is_empty() => return Ok(None),
+        (None, None, None) => (size, Resources { disk_bytes, limits, ..now }),
         (Some(size), None, None) => {
             let resources = size.resources();
             let disk_bytes = if patch.disk_bytes.is_some() { disk_bytes } else { resources.disk_bytes };
-            Ok(Some((Some(size), Resources { disk_bytes, ..resources })))
+            (Some(size), Resources { disk_bytes, limits, ..resources })
         }
-        (Some(_), ..) => Err(invalid("size", "give either size, or cpu_millis and memory_bytes, not both")),
+        (Some(_), ..) => return Err(invalid("size", "give either size, or cpu_millis and memory_bytes, not both")),
         (None, cpu_millis, memory_bytes) => {
             let custom = custom(cpu_millis.unwrap_or(now.cpu_millis), memory_bytes.unwrap_or(now.memory_bytes))?;
-            Ok(Some((None, Resources { disk_bytes, pids: now.pids, ..custom })))
+            (None, Resources { disk_bytes, limits, pids: now.pids, ..custom })
         }
-    }
+    };
+    limits::check(&resources)?;
+    Ok(Some((size, resources)))
 }
 
 /// A priority in its range.
@@ -137,7 +141,7 @@ fn custom(cpu_millis: u32, memory_bytes: MemoryBytes) -> Result<Resources, Probl
         return Err(invalid("memory_bytes", format!("{} is less than {MIN_MEMORY}", memory_bytes.0)));
     }
     let small = Size::Small.resources();
-    Ok(Resources { cpu_millis, memory_bytes, disk_bytes: small.disk_bytes, pids: small.pids })
+    Ok(Resources { cpu_millis, memory_bytes, ..small })
 }
 
 /// The row of a new instance, if the request can be used.
@@ -155,6 +159,8 @@ pub fn row(
     let project = project(request)?;
     let (size, mut resources) = resources(request)?;
     resources.disk_bytes = disk(request.disk_bytes, resources.disk_bytes)?;
+    resources.limits = request.limits;
+    limits::check(&resources)?;
     create(request)?;
     if request.image.is_empty() {
         let detail = "name the image to launch, or the snapshot to begin with in source";
@@ -226,8 +232,10 @@ fn row_from_snapshot(
         return Err(invalid("image", "a snapshot has its image: leave image out, or source"));
     }
     let says_nothing = request.size.is_none() && request.cpu_millis.is_none() && request.memory_bytes.is_none();
+    let limits = if says_nothing && request.limits.is_none() { owner.resources.limits } else { request.limits };
     let merged = CreateInstance {
         source: None,
+        limits,
         image: owner.digest.to_string(),
         command: request.command.clone().or_else(|| owner.command.clone()),
         env: if request.env.is_empty() { owner.env.clone() } else { request.env.clone() },
@@ -236,7 +244,8 @@ fn row_from_snapshot(
     let mut new = row(cluster, &merged, name, id, created_by, now)?;
     new.image.clone_from(&owner.image);
     if says_nothing {
-        (new.size, new.resources) = (owner.size, owner.resources);
+        (new.size, new.resources) = (owner.size, Resources { limits, ..owner.resources });
+        limits::check(&new.resources)?;
     }
     new.source = Some(Source { instance: owner.id, snapshot: snapshot.id });
     Ok(new)

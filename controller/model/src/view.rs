@@ -34,6 +34,7 @@ pub fn instance(cluster: &Cluster, row: &InstanceRow) -> Instance {
         cpu_millis: row.resources.cpu_millis,
         memory_bytes: row.resources.memory_bytes,
         disk_bytes: row.resources.disk_bytes,
+        limits: row.resources.limits,
         command: row.command.clone(),
         state,
         state_reason,

@@ -153,6 +153,9 @@ pub struct Strain {
     pub cpu_throttled: bool,
     /// Its processes wait for memory; always `false` where the kernel does not tell.
     pub memory_pressure: bool,
+    /// Its processes wait for disks; always `false` where the kernel does not tell.
+    #[serde(default)]
+    pub io_pressure: bool,
 }
 
 /// What the agent saw of an allocation.

@@ -9,6 +9,7 @@ use serde::{Deserialize, Deserializer, Serialize, Serializer, de};
 
 use crate::allocation::ExitStatus;
 use crate::first_boot::UserData;
+use crate::limits::{Limits, PatchLimits};
 use crate::placement::Constraints;
 use crate::snapshot::SnapshotSource;
 use crate::{AllocationId, InstanceId, MemoryBytes, Name, Size, Timestamp};
@@ -224,6 +225,9 @@ pub struct CreateInstance {
     /// absent, enforced where the node can.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub disk_bytes: Option<MemoryBytes>,
+    /// Limits beside those of a size; only nodes that can enforce each are chosen.
+    #[serde(default, skip_serializing_if = "Limits::is_none")]
+    pub limits: Limits,
     /// The command to run instead of the image's own; at most 128 words of 4 KiB in all.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub command: Option<Vec<String>>,
@@ -276,6 +280,7 @@ impl CreateInstance {
             cpu_millis: None,
             memory_bytes: None,
             disk_bytes: None,
+            limits: Limits::NONE,
             command: None,
             env: BTreeMap::new(),
             publish: Vec::new(),
@@ -346,6 +351,9 @@ pub struct PatchInstance {
     /// Disk limit of what it writes, at least 16 MiB, in force at once.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub disk_bytes: Option<MemoryBytes>,
+    /// Limits beside those of a size, in force at once.
+    #[serde(default, skip_serializing_if = "PatchLimits::is_empty")]
+    pub limits: PatchLimits,
 }
 
 /// An instance as the API shows it.
@@ -372,6 +380,9 @@ pub struct Instance {
     pub memory_bytes: MemoryBytes,
     /// Disk limit of what it writes.
     pub disk_bytes: MemoryBytes,
+    /// Limits beside these.
+    #[serde(default)]
+    pub limits: Limits,
     /// The command, if not the image's own.
     pub command: Option<Vec<String>>,
     /// What is seen.

@@ -16,6 +16,7 @@ pub mod id;
 pub mod image;
 pub mod image_transfer;
 pub mod instance;
+pub mod limits;
 pub mod name;
 pub mod node;
 pub mod operation;
@@ -48,6 +49,7 @@ pub use instance::{
     CreateInstance, Desired, Instance, InstanceKind, InstanceState, NodeLossPolicy, PatchInstance, Publish,
     RestartPolicy,
 };
+pub use limits::Limits;
 pub use name::Name;
 pub use node::{Eligibility, Node, NodeFacts, NodeStatus, NodeUse, PatchNode, PowerAction, PowerState};
 pub use operation::{Operation, OperationKind, OperationStatus};

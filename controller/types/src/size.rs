@@ -6,6 +6,7 @@ use std::str::FromStr;
 use serde::{Deserialize, Serialize};
 
 use crate::MemoryBytes;
+use crate::limits::Limits;
 
 /// A named amount of cpu, memory, disk and processes.
 #[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Debug, Serialize, Deserialize)]
@@ -34,6 +35,9 @@ pub struct Resources {
     pub disk_bytes: MemoryBytes,
     /// Most processes and threads at once.
     pub pids: u32,
+    /// Limits beside these.
+    #[serde(default, skip_serializing_if = "Limits::is_none")]
+    pub limits: Limits,
 }
 
 impl Size {
@@ -54,6 +58,7 @@ impl Size {
             memory_bytes: MemoryBytes::mib(64 * factor as u64),
             disk_bytes: MemoryBytes::mib(1024 * factor as u64),
             pids: 256 * factor,
+            limits: Limits::NONE,
         }
     }
 

@@ -58,6 +58,9 @@ pub struct MemoryStats {
     /// Its processes' share of their pages: a page that n processes of the board have counts 1/n. Reading it costs, so it
     /// is absent for instances with very many processes.
     pub pss_bytes: Option<u64>,
+    /// What of it is in swap.
+    #[serde(default)]
+    pub swap_bytes: Option<u64>,
     /// Processes the kernel killed for want of memory.
     pub oom_kills: u64,
 }

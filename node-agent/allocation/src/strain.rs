@@ -15,7 +15,7 @@ const WINDOW: Duration = Duration::from_secs(30);
 const THROTTLED_FROM: u64 = 25;
 /// Below this share it no longer does, in percent.
 const THROTTLED_UNTIL: u64 = 10;
-/// Some process waited for memory for this share of a minute: it lacks memory, in hundredths of a percent.
+/// Some process waited for memory or disks for this share of a minute: it lacks them, in hundredths of a percent.
 const PRESSED_FROM: u32 = 1_000;
 /// Below this share it no longer does.
 const PRESSED_UNTIL: u32 = 300;
@@ -32,6 +32,8 @@ pub struct Counters {
     /// Share of the last minute in which some process waited for memory, in hundredths of a percent; none where the
     /// kernel does not tell.
     pub memory_pressure: Option<u32>,
+    /// The same for disks.
+    pub io_pressure: Option<u32>,
 }
 
 /// Remembers the readings of one container.
@@ -56,9 +58,8 @@ impl Gauge {
         self.strain = Strain {
             oom_kills: counters.oom_kills,
             cpu_throttled: self.is_throttled(counters, now),
-            memory_pressure: counters
-                .memory_pressure
-                .is_some_and(|share| share >= if self.strain.memory_pressure { PRESSED_UNTIL } else { PRESSED_FROM }),
+            memory_pressure: is_pressed(counters.memory_pressure, self.strain.memory_pressure),
+            io_pressure: is_pressed(counters.io_pressure, self.strain.io_pressure),
         };
     }
 
@@ -72,6 +73,11 @@ impl Gauge {
         let limit = if self.strain.cpu_throttled { THROTTLED_UNTIL } else { THROTTLED_FROM };
         periods > 0 && throttled * 100 >= periods * limit
     }
+}
+
+/// Whether some process waits too long; `was`: whether that was said before.
+fn is_pressed(share: Option<u32>, was: bool) -> bool {
+    share.is_some_and(|share| share >= if was { PRESSED_UNTIL } else { PRESSED_FROM })
 }
 
 #[cfg(test)]
@@ -117,6 +123,13 @@ mod tests {
     }
 
     #[test]
+    fn disks_that_are_waited_for_are_said_apart_from_memory() {
+        let mut gauge = Gauge::default();
+        gauge.read(Counters { io_pressure: Some(1_000), memory_pressure: Some(999), ..Counters::default() }, at(0));
+        assert_eq!(gauge.strain(), Strain { io_pressure: true, ..Strain::default() });
+    }
+
+    #[test]
     fn memory_that_is_waited_for_is_said_where_the_kernel_tells() {
         let mut gauge = Gauge::default();
         let pressed = |share| Counters { memory_pressure: share, ..Counters::default() };
@@ -129,6 +142,7 @@ mod tests {
         ] {
             gauge.read(pressed(share), at(seconds));
             assert_eq!(gauge.strain().memory_pressure, expected, "{share:?}");
+            assert!(!gauge.strain().io_pressure);
         }
     }
 }

@@ -17,6 +17,7 @@ mod deaths;
 mod escapes;
 mod files;
 mod inits;
+mod limits;
 mod network;
 mod owners;
 mod pauses;
@@ -96,8 +97,18 @@ const OLDER_IN_EMULATION: usize = 2;
 
 /// Every case on this kernel, and those that roots and owners matter to as on older ones.
 fn all() -> impl Iterator<Item = Test> {
-    let here =
-        [cases::ALL, files::ALL, console::ALL, pauses::ALL, deaths::ALL, users::ALL, owners::ALL, inits::ALL].concat();
+    let here = [
+        cases::ALL,
+        files::ALL,
+        console::ALL,
+        pauses::ALL,
+        deaths::ALL,
+        users::ALL,
+        owners::ALL,
+        inits::ALL,
+        limits::ALL,
+    ]
+    .concat();
     let here = here.into_iter().map(|(name, case)| Test { name: name.to_owned(), case, without: &[] });
     let is_emulated = std::env::var_os("ROOST_SLOW").is_some();
     let most = if is_emulated { OLDER_IN_EMULATION } else { usize::MAX };

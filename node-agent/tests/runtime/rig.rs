@@ -319,7 +319,7 @@ impl Rig {
             let loops = loops_of(&self.image);
             assert!(loops.is_empty(), "no loop device outlives the keeper: {loops}");
         }
-        for controller in ["", "memory", "pids", "cpu", "cpuacct", "devices", "unified"] {
+        for controller in ["", "memory", "pids", "cpu", "cpuacct", "devices", "blkio", "unified"] {
             let parent = Path::new("/sys/fs/cgroup").join(controller).join(&self.config.cgroup_parent);
             let _ = fs::remove_dir(parent.join("instances"));
             let _ = fs::remove_dir(parent);
@@ -332,7 +332,7 @@ impl Rig {
     fn assert_gone(&self, id: AllocationId) {
         assert!(!self.has_veth(id), "the veth is gone");
         assert!(!self.runtime.instance_dir(id).exists(), "the directory is gone");
-        for controller in ["memory", "pids", "cpu", "cpuacct", "devices", "unified"] {
+        for controller in ["memory", "pids", "cpu", "cpuacct", "devices", "blkio", "unified"] {
             assert!(!self.cgroup_dir(controller, id).exists(), "the {controller} group is gone");
         }
     }

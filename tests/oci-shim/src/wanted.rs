@@ -9,7 +9,7 @@ use std::path::{Path, PathBuf};
 
 use anyhow::{Context, Result, bail, ensure};
 use roost_types::name::Name;
-use roost_types::size::Resources;
+use roost_types::size::{Resources, Size};
 use roost_types::units::MemoryBytes;
 use rustix::thread::CapabilitySet;
 use serde_json::Value;
@@ -32,9 +32,8 @@ pub struct Wanted {
     pub cgroups_path: Option<PathBuf>,
 }
 
-/// An instance has limits, always: these where a config has none. Memory and disk are those of a `medium`.
-pub const DEFAULT: Resources =
-    Resources { cpu_millis: 2000, memory_bytes: MemoryBytes(512 << 20), disk_bytes: MemoryBytes(8 << 30), pids: 2048 };
+/// An instance has limits, always: these where a config has none.
+pub const DEFAULT: Resources = Size::Medium.resources();
 
 /// File systems that every instance has at these places.
 const OWN_MOUNTS: [(&str, &str); 7] = [

@@ -5,6 +5,7 @@ use std::path::PathBuf;
 use clap::{Args, ValueEnum};
 use roost_types::{Publish, RestartPolicy, Size, SnapshotSource};
 
+use super::limits::LimitArgs;
 use super::values::{parse_bytes, parse_pair, parse_run_as, parse_source};
 
 /// `launch`.
@@ -31,6 +32,9 @@ pub struct LaunchArgs {
     /// Disk limit of what it writes, for example 500M or 2G; only boards that can enforce it are chosen then.
     #[arg(long, value_parser = parse_bytes)]
     pub disk: Option<u64>,
+    /// Limits beside those.
+    #[command(flatten)]
+    pub limits: LimitArgs,
     /// Publish a port: [HOST_IP:]HOST:CONTAINER[/udp].
     #[arg(short, long, value_name = "PORTS")]
     pub publish: Vec<Publish>,
@@ -69,9 +73,13 @@ pub struct LaunchArgs {
     pub command: Vec<String>,
 }
 
+/// The flags of [`LimitArgs`]: one of them is enough to change something.
+const LIMITS: [&str; 8] =
+    ["memory_high", "swap", "cpu_weight", "io_weight", "io_read", "io_write", "io_reads", "io_writes"];
+
 /// `roost resize`.
 #[derive(Args, Debug)]
-#[command(group = clap::ArgGroup::new("amount").required(true).multiple(true))]
+#[command(group = clap::ArgGroup::new("amount").required(true).multiple(true).args(LIMITS))]
 pub struct ResizeArgs {
     /// Name or id.
     pub instance: String,
@@ -87,6 +95,9 @@ pub struct ResizeArgs {
     /// Disk limit of what it writes, for example 500M or 2G.
     #[arg(long, group = "amount", value_parser = parse_bytes)]
     pub disk: Option<u64>,
+    /// Limits beside those.
+    #[command(flatten)]
+    pub limits: LimitArgs,
 }
 
 /// Restart policies, as flags spell them.

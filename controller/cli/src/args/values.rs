@@ -35,6 +35,21 @@ pub fn parse_source(text: &str) -> Result<SnapshotSource, String> {
     }
 }
 
+/// An amount that may be taken back.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub struct Asked<T>(pub Option<T>);
+
+/// Bytes, or `none`.
+pub fn parse_bytes_or_none(text: &str) -> Result<Asked<u64>, String> {
+    if text == "none" { Ok(Asked(None)) } else { parse_bytes(text).map(|bytes| Asked(Some(bytes))) }
+}
+
+/// A number, or `none`.
+pub fn parse_number_or_none(text: &str) -> Result<Asked<u32>, String> {
+    let number = || text.parse().map_err(|_| format!("'{text}' is neither a number nor none"));
+    if text == "none" { Ok(Asked(None)) } else { number().map(|number| Asked(Some(number))) }
+}
+
 /// Bytes with an optional binary unit: `96M`, `1G`, `512MiB`, `1048576`.
 pub fn parse_bytes(text: &str) -> Result<u64, String> {
     let digits = text.bytes().take_while(u8::is_ascii_digit).count();

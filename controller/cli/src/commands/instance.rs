@@ -3,7 +3,7 @@
 use reqwest::Method;
 use roost_types::instance::{PatchInstance, StopInstance};
 use roost_types::name::reference;
-use roost_types::{Instance, MemoryBytes, Operation};
+use roost_types::{Instance, Limits, MemoryBytes, Operation};
 use serde::Serialize;
 
 use super::finish;
@@ -101,6 +101,7 @@ pub async fn resize(client: &Client, style: Style, args: &ResizeArgs) -> Result<
         cpu_millis: args.cpu_millis,
         memory_bytes: args.memory.map(MemoryBytes),
         disk_bytes: args.disk.map(MemoryBytes),
+        limits: args.limits.patch(),
         ..PatchInstance::default()
     };
     let path = format!("/v1/instances/{}", segment(&args.instance));
@@ -133,6 +134,7 @@ pub fn show(style: Style, i: &Instance) -> Result<(), CliError> {
         ("Ports", or_dash(ports(i))),
         ("Image", format!("{} ({})", i.image, i.image_digest)),
         ("Size", format!("{size}{} millicores, {}, {} of disk", i.cpu_millis, i.memory_bytes, i.disk_bytes)),
+        ("Limits", or_dash(limits(&i.limits))),
         ("Command", command),
         ("Restart", format!("{}, restarted {} times", word(&i.restart), i.restarts)),
         ("Node loss", word(&i.node_loss)),
@@ -143,6 +145,13 @@ pub fn show(style: Style, i: &Instance) -> Result<(), CliError> {
         ("Labels", pairs(&i.labels)),
     ]);
     print(&style.one(i, i.name.as_str(), &lines)?)
+}
+
+/// The limits beside a size that were asked for, by the names of the API.
+fn limits(limits: &Limits) -> Option<String> {
+    let serde_json::Value::Object(all) = serde_json::to_value(limits).ok()? else { return None };
+    let texts: Vec<String> = all.iter().map(|(name, value)| format!("{name}={value}")).collect();
+    (!texts.is_empty()).then(|| texts.join(" "))
 }
 
 /// The word an enum of the API has on the wire.

@@ -5,7 +5,7 @@ use std::path::Path;
 
 use reqwest::Method;
 use roost_types::instance::Network;
-use roost_types::{CreateInstance, Instance, MemoryBytes, Operation, UserData};
+use roost_types::{CreateInstance, Instance, Limits, MemoryBytes, Operation, UserData};
 
 use super::{finish, instance};
 use crate::args::LaunchArgs;
@@ -50,6 +50,7 @@ fn request_of(args: LaunchArgs) -> Result<CreateInstance, CliError> {
     body.cpu_millis = args.cpu_millis;
     body.memory_bytes = args.memory.map(MemoryBytes);
     body.disk_bytes = args.disk.map(MemoryBytes);
+    body.limits = args.limits.patch().applied_to(Limits::NONE);
     body.command = (!args.command.is_empty()).then_some(args.command);
     body.env = args.env.into_iter().collect();
     body.publish = args.publish;

@@ -139,8 +139,13 @@ pub fn patch(
         });
     }
     let name = draft.cluster.instances.get(&row.id).map_or(&row.name, |row| &row.name).clone();
+    let same = |to: Resources| Resources { limits: row.resources.limits, ..to } == row.resources;
     if let Some((_, resources)) = resized {
-        let message = resized_from(&name, row.resources, resources);
+        let message = if same(resources) {
+            format!("limits of instance {name} changed")
+        } else {
+            resized_from(&name, row.resources, resources)
+        };
         draft.event(EventKind::InstanceUpdated, subject(&row.project, &name), message);
         // A smaller one may fit at last; what it gives back, another may take.
         draft.make_room();

@@ -2,7 +2,7 @@
 
 use roost_types::instance::PatchInstance;
 use roost_types::size::Resources;
-use roost_types::{AllocationId, Code, Problem, Size};
+use roost_types::{AllocationId, Code, Limits, Problem, Size};
 
 use crate::draft::Draft;
 use crate::row::InstanceRow;
@@ -26,6 +26,7 @@ pub fn wanted(
         if patch.disk_bytes.is_some() {
             check_disk_limit(draft, allocation)?;
         }
+        check_limits(draft, &patch.limits.applied_to(Limits::NONE), allocation)?;
     }
     Ok(Some((size, resources)))
 }
@@ -37,6 +38,19 @@ fn check_disk_limit(draft: &Draft, allocation: AllocationId) -> Result<(), Probl
         Some((node, advice)) => {
             let detail = format!("node {} cannot enforce a disk limit: {advice}", node.name);
             Err(Problem::new(Code::Conflict, detail).field("disk_bytes"))
+        }
+        None => Ok(()),
+    }
+}
+
+/// Whether the node that has the instance can enforce what is asked for anew.
+fn check_limits(draft: &Draft, asked: &Limits, allocation: AllocationId) -> Result<(), Problem> {
+    let on = draft.cluster.allocations.get(&allocation).and_then(|on| draft.cluster.nodes.get(&on.node));
+    let Some(node) = on else { return Ok(()) };
+    match features::needed_by(asked).find_map(|(feature, field)| Some((node.lacks(feature)?, field))) {
+        Some((advice, field)) => {
+            let detail = format!("node {} cannot enforce this: {advice}", node.name);
+            Err(Problem::new(Code::Conflict, detail).field(field))
         }
         None => Ok(()),
     }

@@ -184,6 +184,7 @@ fn announce_strain(draft: &mut Draft, old: &AllocationRow, new: &AllocationRepor
     for (was, is, lack) in [
         (before.cpu_throttled, now.cpu_throttled, "processor time"),
         (before.memory_pressure, now.memory_pressure, "memory"),
+        (before.io_pressure, now.io_pressure, "disk time"),
     ] {
         if was != is {
             let verb = if is { "lacks" } else { "no longer lacks" };

@@ -42,6 +42,44 @@ fn a_running_instance_is_given_more_only_as_far_as_its_node_has_it() {
 }
 
 #[test]
+fn a_limit_is_only_promised_where_a_node_says_that_it_can() {
+    let mut world = World::new(15);
+    let limited = |name: &str| {
+        let mut request = CreateInstance::of_image("busybox");
+        request.name = Some(name.into());
+        (request.limits.swap_bytes, request.limits.cpu_weight) = (Some(MemoryBytes::mib(32)), Some(50));
+        request
+    };
+    let problem = world.launch(limited("web")).unwrap_err();
+    assert_eq!((problem.code, problem.field.as_deref()), (Code::Conflict, Some("limits.swap_bytes")));
+    assert!(problem.detail.contains("upgrade it"), "{}", problem.detail);
+    let able = world.cluster.find_node("n03").unwrap().id;
+    world.has_feature(able, "swap_limit");
+    world.has_feature(able, "cpu_weight");
+    world.launch(limited("web")).unwrap();
+    world.run(1);
+    assert_eq!(world.node_of("web"), able);
+    let limits = |world: &World| world.cluster.allocations_on(able).next().unwrap().spec.resources.limits;
+    assert_eq!((limits(&world).swap_bytes, limits(&world).cpu_weight), (Some(MemoryBytes::mib(32)), Some(50)));
+
+    let patch = |text: &str| Command::PatchInstance {
+        instance: "web".into(),
+        patch: serde_json::from_str(&format!("{{\"limits\": {text}}}")).unwrap(),
+        if_match: None,
+    };
+    let problem = world.ask(patch(r#"{"io_reads_per_second": 100}"#)).unwrap_err();
+    assert_eq!((problem.code, problem.field.as_deref()), (Code::Conflict, Some("limits.io_reads_per_second")));
+    let problem = world.ask(patch(r#"{"memory_high_bytes": 1}"#)).unwrap_err();
+    assert_eq!((problem.code, problem.field.as_deref()), (Code::InvalidField, Some("limits.memory_high_bytes")));
+    world.must(patch(r#"{"swap_bytes": null, "cpu_weight": 200}"#));
+    assert_eq!((limits(&world).swap_bytes, limits(&world).cpu_weight), (None, Some(200)));
+    assert_eq!(world.instance("web").limits, limits(&world));
+    assert_eq!(world.instance("web").size, Some(roost_types::Size::Nano), "it is as large as before");
+    let told = events(&world, EventKind::InstanceUpdated);
+    assert_eq!(told, ["limits of instance web changed"]);
+}
+
+#[test]
 fn what_its_limits_do_to_an_instance_is_an_event_once() {
     let mut world = World::new(14);
     world.launch_named("web");
@@ -56,7 +94,7 @@ fn what_its_limits_do_to_an_instance_is_an_event_once() {
         world.must(Command::Sync { node, request: Box::new(request) });
         (events(&world, EventKind::InstanceOomKilled).len(), events(&world, EventKind::InstanceStrained).len())
     };
-    let strain = |oom_kills, cpu_throttled| Strain { oom_kills, cpu_throttled, memory_pressure: false };
+    let strain = |oom_kills, cpu_throttled| Strain { oom_kills, cpu_throttled, ..Strain::default() };
     assert_eq!(suffer(strain(0, true), first.started_at), (0, 1));
     assert_eq!(suffer(strain(2, true), first.started_at), (1, 1));
     assert_eq!(suffer(strain(2, false), first.started_at), (1, 2));

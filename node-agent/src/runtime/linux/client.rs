@@ -131,6 +131,7 @@ impl Runtime for LinuxRuntime {
         if !spec.user.is_empty() || !spec.workdir.is_empty() || spec.stop_signal.is_some() {
             self.require(2, "users, working directories and stop signals of images").await?;
         }
+        self.require_limits(&spec.resources).await?;
         let shell = self.own(spec, image).await?;
         let call = StartCall { spec: spec.clone(), image: image.to_owned(), network: network.clone(), lan, shell };
         match self.call(Call::Start(Box::new(call))).await? {
@@ -214,6 +215,7 @@ impl Runtime for LinuxRuntime {
 
     async fn limit(&self, id: AllocationId, resources: &Resources) -> Result<(), RuntimeError> {
         self.require(1, "live limits").await?;
+        self.require_limits(resources).await?;
         self.call_done(Call::Limit { id, resources: *resources }).await
     }
 
@@ -257,6 +259,10 @@ impl LinuxRuntime {
         Err(RuntimeError::Unsupported(format!(
             "the board's keeper is of an earlier release and has no {what} yet: restart the board, or move the instance"
         )))
+    }
+
+    async fn require_limits(&self, resources: &Resources) -> Result<(), RuntimeError> {
+        if resources.limits.is_none() { Ok(()) } else { self.require(4, "limits beside a size").await }
     }
 
     /// Makes image and layer the container's own: where the kernel maps ids at their mounts, only a layer that was stored

@@ -6,7 +6,7 @@ use std::path::Path;
 
 use roost_types::node::{CgroupMode, Feature};
 
-use super::cgroup::{self, Cgroups};
+use super::cgroup::{self, Cgroups, Optional, disk::Disk};
 use super::facilities::{Facilities, Facility, at_least};
 use super::netlink::Netlink;
 use super::quota;
@@ -30,11 +30,15 @@ pub fn probe(state: &Path, masked: &BTreeSet<Facility>) -> Vec<Feature> {
     };
     let filesystems = fs::read_to_string("/proc/filesystems").unwrap_or_default();
     let release = fs::read_to_string("/proc/sys/kernel/osrelease").unwrap_or_default();
-    let groups = Cgroups::detect(Path::new("roost")).ok();
+    let groups = Cgroups::detect(Path::new("roost")).ok().map(|groups| groups.on_disk(Disk::below(state)));
     let controller = |name: &str| match &groups {
         Some(Cgroups::V1(found)) => found.has(name),
         Some(Cgroups::V2(found)) => found.has(name),
         None => false,
+    };
+    let optional = |name: &str, limit: Optional| {
+        let lack = groups.as_ref().map_or_else(|| Some(cgroup::missing("memory")), |groups| groups.lacks(limit));
+        feature(name, lack.is_none(), &lack.unwrap_or_default())
     };
     let module = |name: &str| has_filesystem(&filesystems, name) || has_module(release.trim(), name);
     vec![
@@ -42,6 +46,11 @@ pub fn probe(state: &Path, masked: &BTreeSet<Facility>) -> Vec<Feature> {
         feature("memory_limit", controller("memory"), &cgroup::missing("memory")),
         feature("pids_limit", controller("pids"), &cgroup::missing("pids")),
         feature("cpu_limit", controller("cpu"), &cgroup::missing("cpu")),
+        feature("cpu_weight", controller("cpu"), &cgroup::missing("cpu")),
+        optional("memory_high", Optional::MemoryHigh),
+        optional("swap_limit", Optional::Swap),
+        optional("io_limit", Optional::Io),
+        optional("io_weight", Optional::IoShare),
         feature(
             "device_policy",
             groups.as_ref().is_some_and(Cgroups::limits_devices),

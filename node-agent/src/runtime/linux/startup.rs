@@ -13,7 +13,7 @@ use nix::sched::CloneFlags;
 use rustix::mount::{MountPropagationFlags, mount_change};
 use rustix::net::{AddressFamily, SocketAddrUnix, SocketFlags, SocketType};
 
-use super::cgroup::Cgroups;
+use super::cgroup::{Cgroups, disk::Disk};
 use super::child::{Programs, note};
 use super::container::Tools;
 use super::facilities::{Facilities, Facility};
@@ -102,7 +102,7 @@ fn serve(options: &Options) -> Result<(), Failure> {
     keeper::Keeper::new(
         Tools {
             paths: paths.clone(),
-            cgroups: Cgroups::detect(&options.cgroup_parent)?,
+            cgroups: Cgroups::detect(&options.cgroup_parent)?.on_disk(Disk::below(&paths.state)),
             stage: Stage::make(paths.run.join("stage"))?,
             facilities: Facilities::detect(&options.without),
             images: ImageMounts::new(paths.run.join("images")),

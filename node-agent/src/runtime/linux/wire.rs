@@ -25,9 +25,9 @@ use serde::{Deserialize, Serialize};
 /// Version of this protocol.
 pub const VERSION: u32 = 1;
 /// What was added within the version: 1 = files, consoles, live limits, pauses; 2 = users,
-/// working directories and stop signals; 3 = shells. A keeper cuts off who asks what it does
+/// working directories and stop signals; 3 = shells; 4 = limits beside a size. A keeper cuts off who asks what it does
 /// not know, so the agent asks only what its keeper has.
-pub const MINOR: u32 = 3;
+pub const MINOR: u32 = 4;
 /// The longest message: 128 KiB, 500 containers in a list. Below the default socket buffer of 208 KiB.
 pub const MAX_MESSAGE: usize = 128 * 1024;
 /// The longest message of a new process to the keeper and back, which carry a failure at most: 8 KiB.

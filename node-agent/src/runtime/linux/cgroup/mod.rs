@@ -5,9 +5,11 @@
 //! argument that brings it: a limit is never dropped silently.
 //!
 //! Processor time: `cpu_millis` is the container's *weight* when the board is busy (1000 = one core = 1024 shares), and
-//! four times `cpu_millis` is its *cap* when the board is idle, so that a nano (250) may use one whole idle core.
+//! four times `cpu_millis` is its *cap* when the board is idle, so that a nano (250) may use one whole idle core. A weight
+//! that was asked for takes the place of the first: 100 is that of a core.
 
 mod devices;
+pub mod disk;
 mod stats;
 pub mod v1;
 pub mod v2;
@@ -38,6 +40,19 @@ pub struct Usage {
     pub memory_bytes: u64,
     /// Processes and threads.
     pub pids: u32,
+}
+
+/// A limit that not every board can enforce.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub enum Optional {
+    /// Memory above which a container is slowed down.
+    MemoryHigh,
+    /// Swap.
+    Swap,
+    /// Caps of the traffic with the disk.
+    Io,
+    /// A share of the disk.
+    IoShare,
 }
 
 /// Where a new process has to go.
@@ -73,6 +88,30 @@ impl Cgroups {
         match v2::Hierarchy::from_mounts(&mounts, parent) {
             Some(hierarchy) => Ok(Self::V2(hierarchy)),
             None => Err(Failure::Unsupported("no cgroup hierarchy is mounted below /sys/fs/cgroup".into())),
+        }
+    }
+
+    /// Names the disk that holds the layers of containers, whose traffic is limited.
+    #[must_use]
+    pub fn on_disk(self, disk: Option<disk::Disk>) -> Self {
+        match self {
+            Self::V1(mut found) => {
+                found.disk = disk;
+                Self::V1(found)
+            }
+            Self::V2(mut found) => {
+                found.disk = disk;
+                Self::V2(found)
+            }
+        }
+    }
+
+    /// Why a limit that not every board can enforce cannot be enforced on this one; none when it can.
+    #[must_use]
+    pub fn lacks(&self, limit: Optional) -> Option<String> {
+        match self {
+            Self::V1(found) => found.lacks(limit),
+            Self::V2(found) => found.lacks(limit),
         }
     }
 
@@ -175,11 +214,11 @@ impl Cgroups {
     /// Anything but a group that is busy or gone.
     pub fn remove(&self, id: &str) -> Result<bool, Failure> {
         let mut gone = true;
-        let earlier: Vec<PathBuf> = match self {
-            Self::V1(found) => found.earlier_groups(id).collect(),
+        let further: Vec<PathBuf> = match self {
+            Self::V1(found) => found.further_groups(id).collect(),
             Self::V2(_) => Vec::new(),
         };
-        for group in self.groups(id).into_iter().chain(earlier) {
+        for group in self.groups(id).into_iter().chain(further) {
             gone &= remove_tree(&group).step(|| format!("remove {}", group.display()))?;
         }
         Ok(gone)
@@ -288,6 +327,13 @@ fn write_limit(path: &Path, value: u64, rounded_to: u64) -> Result<(), Failure> 
     }
 }
 
+/// What to do where swap cannot be limited.
+pub const NO_SWAP: &str =
+    "swap cannot be limited: add 'swapaccount=1' to the kernel's command line and restart the board";
+/// What to do where there is no limit below the last one.
+pub const NO_HIGH: &str = "memory cannot be limited softly: use cgroup v2 ('systemd.unified_cgroup_hierarchy=1' on the \
+                           kernel's command line), or a kernel with CONFIG_MEMCG_V1 and without real-time patches";
+
 /// Said when a container uses more memory than it is to have.
 fn in_use(used: u64, wanted: u64) -> Failure {
     let mib = |bytes: u64| bytes.div_ceil(1 << 20);
@@ -317,6 +363,17 @@ fn cpu_counters(file: &Path) -> Option<Counters> {
     let text = fs::read_to_string(file).ok()?;
     let (periods, throttled) = (field(&text, "nr_periods"), field(&text, "nr_throttled"));
     Some(Counters { periods, throttled, ..Counters::default() })
+}
+
+/// The share of the last minute in which some process waited, in hundredths of a percent; none where the kernel does not
+/// tell.
+fn last_minute(file: &Path) -> Option<u32> {
+    hundredths(stats::stall_field(&fs::read_to_string(file).ok()?, "some", "avg60=")?)
+}
+
+fn hundredths(percent: &str) -> Option<u32> {
+    let (whole, part) = percent.split_once('.')?;
+    Some(whole.parse::<u32>().ok()? * 100 + part.parse::<u32>().ok()?)
 }
 
 fn open_to_join(file: PathBuf) -> Result<(OwnedFd, PathBuf), Failure> {
@@ -357,6 +414,13 @@ mod tests {
             Some("roost/instances/x/init.scope")
         );
         assert_eq!(unified_path("4:memory:/a\n"), None);
+    }
+
+    #[test]
+    fn pressure_is_read_in_hundredths_of_a_percent() {
+        let text = "some avg10=0.00 avg60=12.34 avg300=1.00 total=7\nfull avg10=0.00 avg60=0.50 avg300=0.00 total=1\n";
+        assert_eq!(stats::stall_field(text, "some", "avg60=").and_then(hundredths), Some(1234));
+        assert_eq!(stats::stall_field("", "some", "avg60="), None);
     }
 
     #[test]

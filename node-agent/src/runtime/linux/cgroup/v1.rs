@@ -1,5 +1,7 @@
 //! Version 1 hierarchies, one per controller, and the hybrid layout that adds a unified one without controllers.
 
+mod limits;
+
 use std::collections::BTreeMap;
 use std::fs;
 use std::io::{self, Read};
@@ -8,29 +10,32 @@ use std::path::{Path, PathBuf};
 use roost_allocation::Counters;
 use roost_types::size::Resources;
 
-use super::{
-    CPU_BURST, CPU_PERIOD_USEC, Entry, Usage, cpu_counters, devices, in_use, missing, open_to_join, read_field,
-    read_number, write_limit,
-};
+use super::{Entry, Usage, cpu_counters, devices, disk, last_minute, missing, open_to_join, read_field, read_number};
 use crate::runtime::linux::wire::{Context, Failure};
 
 /// Controllers that a container needs.
 const NEEDED: [&str; 4] = ["memory", "pids", "cpu", "devices"];
 /// Controllers that are used where they are there.
-const USED: [&str; 2] = ["cpuacct", "freezer"];
+const USED: [&str; 3] = ["cpuacct", "freezer", BLKIO];
+/// The controller of traffic with disks.
+const BLKIO: &str = "blkio";
 
 /// Where each controller is mounted, and the parent below it.
 ///
 /// Each group of a container costs its share of a start and of an end, so there is none that is not needed: processor
-/// time is counted by the unified hierarchy where there is one, and the list of devices is the same for all containers,
-/// which join the group above theirs.
+/// time is counted by the unified hierarchy where there is one, the list of devices is the same for all containers, which
+/// join the group above theirs, and only those whose traffic with the disk is limited have a group for that.
 #[derive(Clone, Debug)]
 pub struct Hierarchies {
     controllers: BTreeMap<String, PathBuf>,
     unified: Option<PathBuf>,
     /// Where containers have no group of their own, but those of an earlier agent have.
     shared: Vec<PathBuf>,
+    /// Where containers have a group once their traffic with the disk is limited.
+    blkio: Option<PathBuf>,
     parent: PathBuf,
+    /// The disk that holds the layers.
+    pub(super) disk: Option<disk::Disk>,
 }
 
 impl Hierarchies {
@@ -38,7 +43,8 @@ impl Hierarchies {
     #[must_use]
     pub fn from_mounts(mounts: &str, parent: &Path) -> Self {
         let (controllers, shared) = (BTreeMap::new(), Vec::new());
-        let mut found = Self { controllers, unified: None, shared, parent: parent.to_owned() };
+        let parent = parent.to_owned();
+        let mut found = Self { controllers, unified: None, shared, blkio: None, parent, disk: None };
         for line in mounts.lines() {
             let Some((left, right)) = line.split_once(" - ") else { continue };
             let Some(point) = left.split(' ').nth(4).map(PathBuf::from) else { continue };
@@ -60,6 +66,7 @@ impl Hierarchies {
                 _ => {}
             }
         }
+        found.blkio = found.controllers.remove(BLKIO);
         if found.unified.is_some() {
             // What the unified hierarchy can do by itself needs no group in another.
             found.controllers.remove("freezer");
@@ -104,9 +111,14 @@ impl Hierarchies {
         points.into_iter().map(|point| self.below(point, id)).collect()
     }
 
-    /// Groups that a container has when an earlier agent made it.
-    pub(super) fn earlier_groups(&self, id: &str) -> impl Iterator<Item = PathBuf> {
-        self.shared.iter().map(move |point| self.below(point, id))
+    /// Groups that a container has when an earlier agent made it, or when its traffic with the disk is limited.
+    pub(super) fn further_groups(&self, id: &str) -> impl Iterator<Item = PathBuf> {
+        self.shared.iter().chain(&self.blkio).map(move |point| self.below(point, id))
+    }
+
+    /// The group that limits its traffic with the disk, which may not be there.
+    pub(super) fn disk_group(&self, id: &str) -> Option<PathBuf> {
+        self.blkio.as_ref().map(|point| self.below(point, id))
     }
 
     /// Hierarchies in which each container has a group of its own.
@@ -152,50 +164,6 @@ impl Hierarchies {
         self.entry(id, None)
     }
 
-    /// See [`super::Cgroups::limit`].
-    ///
-    /// # Errors
-    /// As there.
-    pub fn limit(&self, id: &str, limits: &Resources) -> Result<(), Failure> {
-        match self.limit_memory(id, limits) {
-            // The kernel has tried to free as much as it takes.
-            Err(Failure::Step { errno: libc::EBUSY, .. }) => {
-                return Err(in_use(self.usage(id).memory_bytes, limits.memory_bytes.0));
-            }
-            other => other?,
-        }
-        write_limit(&self.file("pids", id, "pids.max"), limits.pids.into(), 1)?;
-        self.limit_cpu(id, limits)
-    }
-
-    fn limit_memory(&self, id: &str, limits: &Resources) -> Result<(), Failure> {
-        let page = 64 * 1024;
-        let bytes = limits.memory_bytes.0;
-        let both = self.file("memory", id, "memory.memsw.limit_in_bytes");
-        let memory = self.file("memory", id, "memory.limit_in_bytes");
-        // Memory plus swap may never be below memory: lower memory first, but raise the sum first.
-        if both.exists() && read_number(&both) < bytes {
-            write_limit(&both, bytes, page)?;
-        }
-        write_limit(&memory, bytes, page)?;
-        if both.exists() {
-            write_limit(&both, bytes, page)?;
-        }
-        Ok(())
-    }
-
-    fn limit_cpu(&self, id: &str, limits: &Resources) -> Result<(), Failure> {
-        let shares = (u64::from(limits.cpu_millis) * 1024 / 1000).max(2);
-        write_limit(&self.file("cpu", id, "cpu.shares"), shares, 1)?;
-        let quota = self.file("cpu", id, "cpu.cfs_quota_us");
-        if quota.exists() {
-            write_limit(&self.file("cpu", id, "cpu.cfs_period_us"), CPU_PERIOD_USEC.into(), 1)?;
-            let cap = u64::from(limits.cpu_millis) * u64::from(CPU_BURST) * u64::from(CPU_PERIOD_USEC) / 1000;
-            write_limit(&quota, cap, 1)?;
-        }
-        Ok(())
-    }
-
     /// The list of devices stands on the group above all containers, which they join. `false` when it cannot be put
     /// there, because containers of an agent that did not do so are running.
     fn limit_devices_of_all(&self) -> Result<bool, Failure> {
@@ -220,6 +188,13 @@ impl Hierarchies {
             Err(Failure::Step { errno: libc::ENOENT, .. }) => open_to_join(self.file("devices", "", "tasks"))?,
             found => found?,
         });
+        if let Some(group) = self.disk_group(id) {
+            match open_to_join(group.join("tasks")) {
+                // Its traffic is not limited.
+                Err(Failure::Step { errno: libc::ENOENT, .. }) => {}
+                found => join.push(found?),
+            }
+        }
         let open = |group: PathBuf| fs::File::open(&group).step(|| format!("open {}", group.display()));
         let deeper = self.unified.as_ref().zip(deeper).map(|(point, path)| point.join(path));
         let born_in = deeper.or(unified).map(open).transpose()?.map(Into::into);
@@ -243,7 +218,10 @@ impl Hierarchies {
     #[must_use]
     pub fn counters(&self, id: &str) -> Option<Counters> {
         let cpu = cpu_counters(&self.file("cpu", id, "cpu.stat"))?;
-        Some(Counters { oom_kills: self.oom_kills(id), ..cpu })
+        // Pressure is told by the unified hierarchy alone.
+        let pressure = |of: &str| last_minute(&self.unified_group(id)?.join(of));
+        let (memory_pressure, io_pressure) = (pressure("memory.pressure"), pressure("io.pressure"));
+        Some(Counters { oom_kills: self.oom_kills(id), memory_pressure, io_pressure, ..cpu })
     }
 
     /// See [`super::Cgroups::oom_kills`].
@@ -322,12 +300,12 @@ mod tests {
         let below = |point: &str| PathBuf::from(format!("/sys/fs/cgroup/{point}/roost/instances/x"));
         let found = Hierarchies::from_mounts(&format!("{apart}{unified}"), Path::new("roost"));
         assert_eq!(found.groups("x"), ["cpu", "unified"].map(below));
-        assert_eq!(found.earlier_groups("x").collect::<Vec<_>>(), ["cpuacct", "devices"].map(below));
+        assert_eq!(found.further_groups("x").collect::<Vec<_>>(), ["cpuacct", "devices"].map(below));
         assert_eq!(found.file("devices", "", "tasks"), Path::new("/sys/fs/cgroup/devices/roost/instances/tasks"));
         let old = Hierarchies::from_mounts(apart, Path::new("roost"));
         assert_eq!(old.groups("x"), ["cpu", "cpuacct"].map(below));
         let hybrid = Hierarchies::from_mounts(HYBRID, Path::new("roost"));
-        assert_eq!(hybrid.earlier_groups("x").count(), 0, "a hierarchy that is used is no earlier one");
+        assert_eq!(hybrid.further_groups("x").count(), 0, "a hierarchy that is used is no earlier one");
     }
 
     #[test]

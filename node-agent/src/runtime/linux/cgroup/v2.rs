@@ -7,21 +7,24 @@ use std::path::{Path, PathBuf};
 use roost_allocation::Counters;
 use roost_types::size::Resources;
 
-use super::stats::stall_field;
 use super::{
-    CPU_BURST, CPU_PERIOD_USEC, Entry, Usage, cpu_counters, devices, in_use, missing, read_field, read_number,
-    write_limit,
+    CPU_BURST, CPU_PERIOD_USEC, Entry, NO_SWAP, Optional, Usage, children, cpu_counters, devices, disk, in_use,
+    last_minute, missing, read_field, read_number, write_limit,
 };
 use crate::runtime::linux::wire::{Context, Failure};
 
 /// Controllers that a container needs.
 const NEEDED: [&str; 3] = ["memory", "pids", "cpu"];
+/// The controller that is used where it is there.
+const USED: &str = "io";
 
 /// Where the hierarchy is mounted, and the parent below it.
 #[derive(Clone, Debug)]
 pub struct Hierarchy {
     point: PathBuf,
     parent: PathBuf,
+    /// The disk that holds the layers.
+    pub(super) disk: Option<disk::Disk>,
 }
 
 impl Hierarchy {
@@ -30,7 +33,31 @@ impl Hierarchy {
     pub fn from_mounts(mounts: &str, parent: &Path) -> Option<Self> {
         let line = mounts.lines().find(|line| line.contains(" - cgroup2 "))?;
         let point = PathBuf::from(line.split(' ').nth(4)?);
-        Some(Self { point, parent: parent.to_owned() })
+        Some(Self { point, parent: parent.to_owned(), disk: None })
+    }
+
+    /// See [`super::Cgroups::lacks`].
+    #[must_use]
+    pub fn lacks(&self, limit: Optional) -> Option<String> {
+        let missing_memory = || (!self.has("memory")).then(|| missing("memory"));
+        match limit {
+            Optional::MemoryHigh => missing_memory(),
+            Optional::Swap => missing_memory().or_else(|| (!self.limits_swap()).then(|| NO_SWAP.to_owned())),
+            Optional::Io if !self.has(USED) => Some(disk::NO_CAPS.to_owned()),
+            Optional::Io => self.disk.is_none().then(|| disk::NO_DISK.to_owned()),
+            Optional::IoShare if self.has(USED) && self.share().is_some() => None,
+            Optional::IoShare => Some(disk::NO_SHARES.to_owned()),
+        }
+    }
+
+    fn share(&self) -> Option<disk::Share> {
+        disk::Share::of(self.disk, Some(&self.point))
+    }
+
+    /// The root has no such file: another group that limits memory tells, and where there is none, whether there is swap.
+    fn limits_swap(&self) -> bool {
+        let group = children(&self.point).into_iter().find(|group| group.join("memory.max").exists());
+        group.map_or_else(|| Path::new("/proc/swaps").exists(), |group| group.join("memory.swap.max").exists())
     }
 
     /// Whether the root offers a controller.
@@ -81,13 +108,21 @@ impl Hierarchy {
     /// As there.
     pub fn limit(&self, id: &str, limits: &Resources) -> Result<(), Failure> {
         let group = self.group(id);
-        limit_memory(&group, limits.memory_bytes.0)?;
-        let swap = group.join("memory.swap.max");
+        limit_memory(&group, limits)?;
+        let (swap, wanted) = (group.join("memory.swap.max"), limits.limits.swap_bytes);
         if swap.exists() {
-            write_limit(&swap, 0, 1)?;
+            write_limit(&swap, wanted.map_or(0, |bytes| bytes.0), 64 * 1024)?;
+        } else if wanted.is_some() {
+            return Err(Failure::Unsupported(NO_SWAP.to_owned()));
         }
+        disk::cap_v2(&group, self.disk, &limits.limits)?;
+        disk::share(Some(&group), self.share(), &limits.limits)?;
         write_limit(&group.join("pids.max"), limits.pids.into(), 1)?;
-        write_limit(&group.join("cpu.weight"), weight(limits.cpu_millis), 1)?;
+        write_limit(
+            &group.join("cpu.weight"),
+            limits.limits.cpu_weight.map_or_else(|| weight(limits.cpu_millis), u64::from),
+            1,
+        )?;
         let cap = u64::from(limits.cpu_millis) * u64::from(CPU_BURST) * u64::from(CPU_PERIOD_USEC) / 1000;
         let file = group.join("cpu.max");
         fs::write(&file, format!("{cap} {CPU_PERIOD_USEC}")).step(|| format!("write {cap} to {}", file.display()))
@@ -104,11 +139,15 @@ impl Hierarchy {
             }
             let file = group.join("cgroup.subtree_control");
             let have = fs::read_to_string(&file).step(|| format!("read {}", file.display()))?;
-            if NEEDED.iter().all(|needed| have.split_whitespace().any(|name| name == *needed)) {
-                continue;
+            let has = |wanted: &str| have.split_whitespace().any(|name| name == wanted);
+            if !NEEDED.iter().all(|needed| has(needed)) {
+                let all = "+memory +pids +cpu";
+                fs::write(&file, all).step(|| format!("write {all} to {}", file.display()))?;
             }
-            let all = "+memory +pids +cpu";
-            fs::write(&file, all).step(|| format!("write {all} to {}", file.display()))?;
+            if !has(USED) {
+                // Where it is not offered, or not handed down to here, a limit that needs it is refused.
+                let _ = fs::write(&file, format!("+{USED}"));
+            }
         }
         Ok(())
     }
@@ -142,9 +181,9 @@ impl Hierarchy {
     pub fn counters(&self, id: &str) -> Option<Counters> {
         let group = self.group(id);
         let cpu = cpu_counters(&group.join("cpu.stat"))?;
-        let pressure = fs::read_to_string(group.join("memory.pressure")).ok();
-        let memory_pressure = pressure.as_deref().and_then(last_minute);
-        Some(Counters { oom_kills: self.oom_kills(id), memory_pressure, ..cpu })
+        let pressure = |of: &str| last_minute(&group.join(of));
+        let (memory_pressure, io_pressure) = (pressure("memory.pressure"), pressure("io.pressure"));
+        Some(Counters { oom_kills: self.oom_kills(id), memory_pressure, io_pressure, ..cpu })
     }
 
     /// See [`super::Cgroups::oom_kills`].
@@ -155,29 +194,30 @@ impl Hierarchy {
 }
 
 /// A limit below what is in use would have the kernel kill at once: first it is asked to free what it can.
-fn limit_memory(group: &Path, bytes: u64) -> Result<(), Failure> {
-    let current = group.join("memory.current");
+fn limit_memory(group: &Path, limits: &Resources) -> Result<(), Failure> {
+    let bytes = limits.memory_bytes.0;
+    let (current, high) = (group.join("memory.current"), group.join("memory.high"));
+    let before = fs::read_to_string(&high).step(|| format!("read {}", high.display()))?;
+    let before = before.trim();
     if read_number(&current) > bytes {
-        let high = group.join("memory.high");
         fs::write(&high, bytes.to_string()).step(|| format!("write {bytes} to {}", high.display()))?;
         let left = read_number(&current);
-        fs::write(&high, "max").step(|| format!("write max to {}", high.display()))?;
+        fs::write(&high, before).step(|| format!("write {before} to {}", high.display()))?;
         if left > bytes {
             return Err(in_use(left, bytes));
         }
     }
-    write_limit(&group.join("memory.max"), bytes, 64 * 1024)
+    write_limit(&group.join("memory.max"), bytes, 64 * 1024)?;
+    match limits.limits.memory_high_bytes {
+        Some(wanted) => write_limit(&high, wanted.0, 64 * 1024),
+        None if before == "max" => Ok(()),
+        None => fs::write(&high, "max").step(|| format!("write max to {}", high.display())),
+    }
 }
 
 /// 1000 thousandths of a core weigh 100, the kernel's default.
 fn weight(cpu_millis: u32) -> u64 {
     u64::from(cpu_millis / 10).clamp(1, 10_000)
-}
-
-/// The share of the last minute in which some process waited, in hundredths of a percent.
-fn last_minute(pressure: &str) -> Option<u32> {
-    let (whole, hundredths) = stall_field(pressure, "some", "avg60=")?.split_once('.')?;
-    Some(whole.parse::<u32>().ok()? * 100 + hundredths.parse::<u32>().ok()?)
 }
 
 /// Gives a subtree to the container's own init, which divides it as it likes. Limits stay on the group above, or in
@@ -197,13 +237,6 @@ pub fn delegate(group: &Path, owner: u32) -> Result<(), Failure> {
 #[cfg(test)]
 mod tests {
     use super::*;
-
-    #[test]
-    fn pressure_is_read_in_hundredths_of_a_percent() {
-        let text = "some avg10=0.00 avg60=12.34 avg300=1.00 total=7\nfull avg10=0.00 avg60=0.50 avg300=0.00 total=1\n";
-        assert_eq!(last_minute(text), Some(1234));
-        assert_eq!(last_minute(""), None);
-    }
 
     #[test]
     fn one_core_has_the_default_weight() {
