@@ -161,9 +161,9 @@ async fn orphans_are_reaped(rig: &Rig) {
     let app = rig.spec(&["sleep", "1000"]);
     let mut system = rig.spec(&["/bin/init"]);
     system.system = true;
-    // That init looks for them once a second.
-    system.resources.pids = many + 64;
-    for spec in [app, system] {
+    for mut spec in [app, system] {
+        // An init reaps when it is given the processor, and that of the image looks only once a second.
+        spec.resources.pids = many + 64;
         rig.start(&spec).await;
         if spec.system {
             rig.wait_for_log(spec.id, "booted").await;
