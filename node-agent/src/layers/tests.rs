@@ -32,14 +32,24 @@ fn a_layer_comes_out_as_it_went_in() {
 
     let archive = export(from.path(), Vec::new()).unwrap();
     import(to.path(), archive.as_slice(), 1 << 20).unwrap();
+    // Layers move on: the second time an opaque directory has the marks of both ways of mounting.
+    let further = Scratch::new("layer-further");
+    import(further.path(), export(to.path(), Vec::new()).unwrap().as_slice(), 1 << 20).unwrap();
 
-    let path = |name: &str| to.path().join(name);
+    for to in [to.path(), further.path()] {
+        arrived(to, &long, is_root);
+    }
+}
+
+/// What the layer of the test above is where it arrives.
+fn arrived(to: &std::path::Path, long: &str, is_root: bool) {
+    let path = |name: &str| to.join(name);
     let hosts = fs::metadata(path("etc/hosts")).unwrap();
     assert_eq!(fs::read(path("etc/hosts")).unwrap(), b"127.0.0.1 localhost\n");
     assert_eq!(hosts.mode() & 0o7777, 0o4640);
     assert_eq!(hosts.ino(), fs::metadata(path("etc/hosts2")).unwrap().ino());
     assert_eq!(fs::read_link(path("etc/link")).unwrap().to_str(), Some("/etc/shadow"));
-    assert_eq!(fs::read(path(&long)).unwrap(), b"long");
+    assert_eq!(fs::read(path(long)).unwrap(), b"long");
     assert!(!path("etc/s").exists());
     if is_root {
         assert_eq!((hosts.uid(), hosts.gid()), (7, 8));

@@ -143,16 +143,19 @@ impl<W: Write> Pack<W> {
         known
     }
 
+    /// All of them in one extension: an archive has at most one for each entry.
     fn opaque_marks(&mut self, dir: BorrowedFd<'_>) -> Result<(), TreeError> {
-        for name in OPAQUE {
-            let mut value = [0_u8; 8];
-            if let Ok(length) = rustix::fs::fgetxattr(dir, name, &mut value) {
-                let pax = format!("{PAX_XATTR}{name}");
-                let extension = (pax.as_str(), &value[..length]);
-                self.builder.append_pax_extensions([extension]).map_err(TreeError::Archive)?;
-            }
+        let marks = OPAQUE.map(|name| {
+            let mut value = vec![0; 8];
+            let length = rustix::fs::fgetxattr(dir, name, &mut value).ok()?;
+            value.truncate(length);
+            Some((format!("{PAX_XATTR}{name}"), value))
+        });
+        let marks: Vec<_> = marks.iter().flatten().map(|(name, value)| (name.as_str(), value.as_slice())).collect();
+        if marks.is_empty() {
+            return Ok(());
         }
-        Ok(())
+        self.builder.append_pax_extensions(marks).map_err(TreeError::Archive)
     }
 
     fn append(&mut self, stat: &Stat, kind: EntryType, path: &[u8], data: impl Read) -> Result<(), TreeError> {
