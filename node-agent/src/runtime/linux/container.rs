@@ -9,7 +9,7 @@ use std::time::Duration;
 
 use roost_types::{AllocationId, ExitStatus, Timestamp};
 use rustix::event::{PollFd, PollFlags, Timespec, poll};
-use rustix::fs::{Mode, OFlags, ResolveFlags, openat2};
+use rustix::fs::OFlags;
 use rustix::process::{Pid, PidfdFlags};
 
 use super::cgroup::Cgroups;
@@ -27,6 +27,7 @@ use super::sys::{self, Cloned};
 use super::transit::Transit;
 use super::wire::{self, Context, Failure, StartCall};
 use super::{dev, exec, first_boot, overlay, quota, userns};
+use crate::files::way;
 use crate::owners::{AS_SEEN, IDS};
 use crate::runtime::ContainerState;
 
@@ -495,7 +496,7 @@ fn reported(channel: &OwnedFd) -> Option<Failure> {
 
 /// What a path of the image leads to, through every link of it and none of the board.
 fn program_behind(path: &str, image: &OwnedFd) -> Option<String> {
-    let program = openat2(image, path, OFlags::PATH | OFlags::CLOEXEC, Mode::empty(), ResolveFlags::IN_ROOT).ok()?;
+    let program = way::open(image.as_fd(), path, OFlags::PATH).ok()?;
     let name = rustix::fs::readlink(format!("/proc/self/fd/{}", program.as_raw_fd()), Vec::new()).ok()?;
     name.into_string().ok()
 }

@@ -14,12 +14,13 @@ use std::os::fd::{BorrowedFd, OwnedFd};
 use std::path::Path;
 
 use roost_types::{AllocationSpec, FirstBoot, InstanceId, UserData};
-use rustix::fs::{AtFlags, Mode, OFlags, ResolveFlags, fchmod, mkdirat, openat2, statat};
+use rustix::fs::{AtFlags, Mode, OFlags, fchmod, mkdirat, statat};
 use rustix::io::Errno;
 use serde_json::json;
 
 use super::mounts::write_file;
 use super::wire::{Context, Failure};
+use crate::files::way;
 use crate::runtime::FIRST_BOOT_FILE;
 
 /// Any of these tells of cloud-init.
@@ -121,7 +122,7 @@ fn exists(root: BorrowedFd<'_>, path: &str) -> bool {
 }
 
 fn open(root: BorrowedFd<'_>, path: &str, flags: OFlags) -> io::Result<OwnedFd> {
-    Ok(openat2(root, path, flags | OFlags::CLOEXEC, Mode::empty(), ResolveFlags::IN_ROOT)?)
+    Ok(way::open(root, path, flags)?)
 }
 
 /// The text of a plain file; empty when there is none.
