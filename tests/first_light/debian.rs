@@ -36,12 +36,12 @@ pub fn a_package_is_installed_served_and_back_after_a_restart(rack: &Rack, outsi
     let journal = rack.roost(&["exec", "deb", "--", "journalctl", "--no-pager", "-u", PACKAGE])?;
     ensure!(journal.contains("Started roost-web"), "{journal}");
 
+    log_in(rack)?;
     let before = rack.api.instance("deb")?.started_at;
     rack.roost(&["restart", "deb"])?;
     is_running(rack)?;
     ensure!(rack.api.instance("deb")?.started_at != before, "it was not started again");
     answers()?;
-    log_in(rack)?;
 
     let began = Instant::now();
     rack.roost(&["stop", "-t", SECONDS_TO_STOP, "deb"])?;
@@ -137,7 +137,7 @@ fn tool(program: &str, words: &[&str]) -> Result<String> {
 fn log_in(rack: &Rack) -> Result<()> {
     rack.fed(&["exec", "-i", "deb", "--", "chpasswd"], b"root:correct horse\n".to_vec())?;
     let mut console = Typist::start(rack, &["console", "deb"])?;
-    console.types("\n")?;
+    // From the scrollback; what is typed before its first prompt a getty throws away.
     console.shows("deb login: ")?;
     console.types("root\n")?;
     console.shows("Password: ")?;
