@@ -99,6 +99,11 @@ async fn traffic_with_the_disk_is_capped_or_refused(rig: &Rig) {
     // One that runs already is limited too, with all that runs in it.
     let later = rig.spec(&["sh", "-c", "sleep 1000 & exec sleep 1001"]);
     rig.start(&later).await;
+    let end = Instant::now() + Duration::from_secs(20);
+    while rig.runtime.stats(later.id).await.expect("stats").pids < 3 {
+        assert!(Instant::now() < end, "the second sleep does not come");
+        tokio::time::sleep(Duration::from_millis(10)).await;
+    }
     rig.runtime.limit(later.id, &with(&later, limits)).await.expect("a cap");
     let processes =
         rig.cgroup_file(if cgroup_mode() == CgroupMode::V1 { "blkio" } else { "" }, later.id, "cgroup.procs");

@@ -265,7 +265,7 @@ impl Rig {
 
     /// Kills the keeper as a crash would and waits until it is gone; its pid.
     pub async fn kill_keeper(&self) -> u32 {
-        let keeper = self.runtime.keeper_pid().await.expect("a keeper");
+        let keeper = self.keeper().await;
         let pid = nix::unistd::Pid::from_raw(keeper.cast_signed());
         nix::sys::signal::kill(pid, nix::sys::signal::Signal::SIGKILL).expect("the keeper is killed");
         let socket = self.config.run_dir.join("keeper.sock");
