@@ -42,14 +42,14 @@ impl Terminal {
         Ok(Self { showing: tokio::task::spawn_blocking(move || copy(shown, screen)) })
     }
 
-    /// Shows on standard output what is on a console.
+    /// Shows on standard output what is on a console, with the line ends of a file.
     ///
     /// # Errors
     /// The step that failed.
     pub fn show(console: OwnedFd) -> Result<Self> {
         let (console, out) = (File::from(blocking(console)?), io::stdout().as_fd().try_clone_to_owned());
         let out = File::from(out.context("duplicate standard output")?);
-        Ok(Self { showing: tokio::task::spawn_blocking(move || copy(console, out)) })
+        Ok(Self { showing: tokio::task::spawn_blocking(move || copy_lines(console, out)) })
     }
 
     /// Waits until the last output came through.
@@ -68,6 +68,16 @@ fn copy(mut from: File, mut to: File) {
     let mut buffer = [0; 4096];
     while let Ok(got @ 1..) = from.read(&mut buffer) {
         if to.write_all(&buffer[..got]).is_err() {
+            return;
+        }
+    }
+}
+
+fn copy_lines(mut from: File, mut to: File) {
+    let mut buffer = [0; 4096];
+    while let Ok(got @ 1..) = from.read(&mut buffer) {
+        let text: Vec<u8> = buffer[..got].iter().copied().filter(|byte| *byte != b'\r').collect();
+        if to.write_all(&text).is_err() {
             return;
         }
     }

@@ -249,7 +249,7 @@ fn a_terminal_in_the_foreground_is_shown() {
     bed.configure(|config| config["process"]["args"] = json!(["sh", "-c", "tty && echo on a terminal; exit 3"]));
     let output = bed.output(&["run", "--bundle", &bed.bundle(), "foreground"]);
     let text = String::from_utf8_lossy(&output.stdout).into_owned();
-    assert!(text.contains("/dev/") && text.contains("on a terminal"), "{output:?}");
+    assert!(text.contains("/dev/") && text.ends_with("\non a terminal\n"), "{output:?}");
     assert_eq!(output.status.code(), Some(3));
     bed.assert_clean();
 }

@@ -82,7 +82,7 @@ pub struct Run {
     pub suite: String,
     /// When it was run and on what.
     pub machine: String,
-    /// Its commit.
+    /// Its commit, and on further lines what there is to say of how it was prepared.
     pub commit: String,
     /// Over Roost's runtime.
     pub ours: Vec<Test>,
@@ -223,7 +223,7 @@ fn in_sandbox(
     Ok((String::from_utf8_lossy(&said).into_owned(), output.status.code().unwrap_or(-1)))
 }
 
-/// The commit that a suite was taken from.
+/// The commit that a suite was taken from, and below it what there is to say of how it was prepared.
 fn commit(directory: &Path) -> Result<String> {
     let path = directory.join("COMMIT");
     let text =

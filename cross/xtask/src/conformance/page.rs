@@ -38,7 +38,11 @@ pub fn machine() -> Result<String> {
 
 fn write_run(page: &mut String, run: &Run, classes: &[Class]) -> Result<()> {
     let title = SUITES.iter().find(|(suite, _)| *suite == run.suite).map_or(run.suite.as_str(), |(_, title)| title);
-    writeln!(page, "\n## {title}\n\nCommit `{}`. {}.\n", run.commit, run.machine)?;
+    let (commit, note) = run.commit.split_once('\n').unwrap_or((&run.commit, ""));
+    writeln!(page, "\n## {title}\n\nCommit `{commit}`. {}.\n", run.machine)?;
+    if !note.is_empty() {
+        writeln!(page, "{note}\n")?;
+    }
     writeln!(page, "| group | Roost: passed | failed | skipped | crun: passed | failed | skipped |")?;
     writeln!(page, "|---|---:|---:|---:|---:|---:|---:|")?;
     let (ours, peer) = (by_group(&run.ours), by_group(&run.peer));
