@@ -61,8 +61,9 @@ pub fn users_are_private_to_it(rack: &Rack) -> Result<()> {
     let real = status.lines().find_map(|line| line.strip_prefix("Uid:")?.split_whitespace().next()?.parse().ok());
     ensure!(real == Some(of_a), "root inside is {real:?} outside, not {of_a}");
     ensure!(rack.roost(&["exec", "a", "--", "id", "-u"])? == "0\n");
-    let somebody = ["exec", "-u", "1:2", "-w", "/etc", "a", "--", "sh", "-c", "echo $(id -u):$(id -g) $(pwd) $HOME"];
-    ensure!(rack.roost(&somebody)? == "1:2 /etc /\n");
+    let somebody =
+        ["exec", "-u", "4711:4712", "-w", "/etc", "a", "--", "sh", "-c", "echo $(id -u):$(id -g) $(pwd) $HOME"];
+    ensure!(rack.roost(&somebody)? == "4711:4712 /etc /\n");
     // Root inside may not do what only the host may.
     for forbidden in FORBIDDEN {
         ensure!(rack.run(&["exec", "a", "--", "sh", "-c", forbidden])?.code != 0, "inside may: {forbidden}");
