@@ -2,7 +2,7 @@
 
 use std::fs::{self, File};
 use std::os::unix::fs::{MetadataExt, PermissionsExt, chown, symlink};
-use std::path::Path;
+use std::path::{Path, PathBuf};
 use std::time::Duration;
 
 use roost_agent::layers::{self, snapshots};
@@ -112,16 +112,21 @@ const CHANGE: &str = "chown 33:33 /srv/mail/inbox; cp /bin/busybox /root/tool; c
                       rm /srv/su; rm -r /usr; mkdir /usr; touch /usr/mine; ln -s tool /root/link; chown -h 5:5 /root/link 2>&1; true";
 const CHANGED: &str = "/ 0:0 755\n/srv/mail/inbox 33:33 644\n/root/tool 7:9 6755\n/usr/mine 0:0 644\n";
 
+/// What [`CHANGE`] is made to.
+fn image_to_change(rig: &Rig) -> PathBuf {
+    rig.image_with("owned", |root| {
+        owned(root);
+        fs::write(root.join("usr/images"), "").expect("a file");
+    })
+}
+
 async fn assert_changed(rig: &Rig, spec: &AllocationSpec) {
     let look = "stat -c '%n %u:%g %a' / /srv/mail/inbox /root/tool /usr/mine; test ! -e /srv/su && ls /usr && cat /srv/mail/inbox";
     assert_eq!(sh(rig, spec, look).await, format!("{CHANGED}mine\nfrom the image\n"));
 }
 
 async fn a_layer_is_changed_when_the_kernel_is(rig: &Rig) {
-    let image = rig.image_with("owned", |root| {
-        owned(root);
-        fs::write(root.join("usr/images"), "").expect("a file");
-    });
+    let image = image_to_change(rig);
     let mut spec = spec(rig);
     rig.start_image(&spec, &image).await;
     sh(rig, &spec, CHANGE).await;
@@ -140,10 +145,7 @@ async fn a_layer_is_changed_when_the_kernel_is(rig: &Rig) {
 }
 
 async fn a_layer_travels_with_the_owners_that_its_container_sees(rig: &Rig) {
-    let image = rig.image_with("owned", |root| {
-        owned(root);
-        fs::write(root.join("usr/images"), "").expect("a file");
-    });
+    let image = image_to_change(rig);
     let (from, to) = (spec(rig), spec(rig));
     rig.start_image(&from, &image).await;
     sh(rig, &from, CHANGE).await;
@@ -160,10 +162,7 @@ async fn a_layer_travels_with_the_owners_that_its_container_sees(rig: &Rig) {
 }
 
 async fn a_snapshot_is_restored_with_its_owners(rig: &Rig) {
-    let image = rig.image_with("owned", |root| {
-        owned(root);
-        fs::write(root.join("usr/images"), "").expect("a file");
-    });
+    let image = image_to_change(rig);
     let mut spec = spec(rig);
     rig.start_image(&spec, &image).await;
     sh(rig, &spec, CHANGE).await;
