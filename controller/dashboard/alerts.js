@@ -42,12 +42,30 @@ async function approve(alert) {
   }
 }
 
+/** Which receivers were not told of the newest turn of an alert, or not yet, and why. Empty when all is well. */
+function untold(alert) {
+  const newest = new Map();
+  for (const delivery of alert.deliveries ?? []) {
+    if (!newest.has(delivery.receiver)) newest.set(delivery.receiver, delivery);
+  }
+  const troubled = [...newest.values()].filter((delivery) => delivery.error !== null);
+  return troubled.map(({ receiver, state, error }) => `${receiver} ${state === "failed" ? "was not told" : "is not told yet"}: ${error}`);
+}
+
+/** Who has seen it, and what they say. */
+function seenBy(alert) {
+  const { by, comment } = alert.acknowledged ?? {};
+  return ["acknowledged", by ? ` by ${by}` : "", comment ? `: ${comment}` : ""].join("");
+}
+
 class Row {
   #severity = "";
 
   constructor(alert, changed) {
     this.sign = h("span", { class: "alert-sign" });
-    this.message = h("span", { class: "alert-message" });
+    this.words = h("span", {});
+    this.untold = h("span", { class: "alert-untold" });
+    this.message = h("span", { class: "alert-message" }, this.words, this.untold);
     this.age = h("time", { class: "alert-age" });
     this.button = h("button", { type: "button", class: "quiet", onclick: async () => {
       this.button.disabled = true;
@@ -75,7 +93,12 @@ class Row {
       this.#severity = alert.severity;
       this.sign.replaceChildren(icon(SIGNS[alert.severity], alert.severity));
     }
-    setText(this.message, alert.message);
+    const often = alert.fires > 1 ? ` (${alert.fires} times since ${clock(alert.first_fired_at)})` : "";
+    setText(this.words, alert.message + often);
+    const untoldOf = untold(alert);
+    setText(this.untold, untoldOf.join("; "));
+    this.untold.hidden = untoldOf.length === 0;
+    setAttribute(this.seen, "title", seenBy(alert));
     setAttribute(this.button, "aria-label", `Acknowledge: ${alert.message}`);
     setAttribute(this.approval, "aria-label", `Approve: ${alert.message}`);
     setAttribute(this.age, "datetime", alert.fired_at);

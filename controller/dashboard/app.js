@@ -38,9 +38,9 @@ function askForToken(problem = "") {
   byId("token").focus();
 }
 
-/** An alert begins, is seen or ends, or grows worse, which shows only in the state of the heat. */
+/** An alert begins, changes, is seen or ends, or somebody could not be told of it. */
 function tellsOfAlert(event) {
-  return event.kind.startsWith("alert-") || event.kind.endsWith("-thermal-changed");
+  return event.kind.startsWith("alert-");
 }
 
 class Dashboard {

@@ -9,12 +9,12 @@ export const KINDS = [
   "instance-restarted", "instance-moved", "instance-updated", "instance-deleted", "node-joined", "node-ready",
   "node-unreachable", "node-down", "node-restarted", "node-eligibility-changed", "node-thermal-changed", "node-updated",
   "node-power-changed", "node-removed", "zone-thermal-changed", "brake-engaged", "brake-released", "hub-connected",
-  "hub-disconnected", "image-created", "image-deleted", "alert-fired", "alert-acknowledged", "alert-resolved",
-  "operation-finished", "controller-started",
+  "hub-disconnected", "image-created", "image-deleted", "alert-fired", "alert-changed", "alert-acknowledged",
+  "alert-undelivered", "alert-resolved", "operation-finished", "controller-started",
 ];
 
 const SHOWN = 200;
-const TROUBLE = new Set(["instance-unplaced", "instance-failed", "node-unreachable", "node-down", "hub-disconnected", "brake-engaged", "alert-fired"]);
+const TROUBLE = new Set(["instance-unplaced", "instance-failed", "node-unreachable", "node-down", "hub-disconnected", "brake-engaged", "alert-fired", "alert-undelivered"]);
 
 /** How much an event matters to the eye: `trouble`, `heat` or nothing. */
 function weight(event) {

@@ -55,6 +55,9 @@ struct RunArguments {
     /// Digests of people's tokens.
     #[arg(long, env = "ROOST_CONTROLLER_TOKENS", value_name = "FILE", default_value = "/etc/roost/tokens.yaml")]
     tokens: PathBuf,
+    /// Who is told of alerts; /etc/roost/alerts.yaml, if it is there, when not said.
+    #[arg(long, env = "ROOST_CONTROLLER_ALERTS", value_name = "FILE")]
+    alerts: Option<PathBuf>,
     /// Socket of the supervisor of a rack in a box.
     #[arg(long, env = "ROOST_CONTROLLER_DEV_SOCKET", value_name = "PATH")]
     dev_socket: Option<PathBuf>,
@@ -117,6 +120,7 @@ fn start(arguments: RunArguments, prefix: &[&str]) -> ExitCode {
         rack: arguments.rack,
         nodes: arguments.nodes,
         tokens: arguments.tokens,
+        alerts: arguments.alerts,
         dev_socket: arguments.dev_socket,
         time_scale: arguments.time_scale,
         allow_image_sources: arguments.allow_image_sources,

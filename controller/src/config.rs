@@ -6,7 +6,11 @@ use roost_types::{Name, RackConfig};
 use serde::Deserialize;
 use serde::de::DeserializeOwned;
 
+use crate::alerts::Receivers;
 use crate::credentials::{Credentials, Sha, parse_sha};
+
+/// Where `alerts.yaml` is looked for when nobody says where it is.
+const ALERTS: &str = "/etc/roost/alerts.yaml";
 
 /// A file that cannot be used.
 #[derive(Debug, thiserror::Error)]
@@ -56,6 +60,18 @@ pub fn rack(path: &Path) -> Result<RackConfig, ConfigError> {
     Ok(rack)
 }
 
+/// Reads who is told of alerts: from this file, or from `/etc/roost/alerts.yaml` if there is one.
+///
+/// # Errors
+/// When the file, or one that it names, cannot be read, or a field cannot be used.
+pub fn alerts(path: Option<&Path>) -> Result<Receivers, ConfigError> {
+    match path {
+        Some(path) => crate::alerts::config::read_file(path),
+        None if Path::new(ALERTS).exists() => crate::alerts::config::read_file(Path::new(ALERTS)),
+        None => Ok(Receivers::default()),
+    }
+}
+
 /// Reads the tokens of people and the secrets of nodes.
 ///
 /// # Errors
@@ -86,7 +102,11 @@ fn sha(path: &Path, index: usize, name: &Name, field: &str, text: &str) -> Resul
     })
 }
 
-fn read<T: DeserializeOwned + Default>(path: &Path) -> Result<T, ConfigError> {
+/// Reads a YAML file; an empty one is the default.
+///
+/// # Errors
+/// When it cannot be read or has another shape.
+pub fn read<T: DeserializeOwned + Default>(path: &Path) -> Result<T, ConfigError> {
     let text = std::fs::read_to_string(path).map_err(|source| ConfigError::Read { path: path.to_owned(), source })?;
     if text.trim().is_empty() {
         return Ok(T::default());

@@ -9,9 +9,11 @@
 //! ```
 //!
 //! Find your way: `run` (what starts and stops in which order), `core` (group commit), `store` (SQL), `api/router`
-//! (every public route), `agents` (what nodes call), `sensors` (serial lines), `images` (files), `power`, `dev`.
+//! (every public route), `agents` (what nodes call), `sensors` (serial lines), `images` (files), `alerts` (telling people),
+//! `power`, `dev`.
 
 mod agents;
+mod alerts;
 mod api;
 pub mod cli;
 mod clock;

@@ -43,6 +43,8 @@ pub struct Settings {
     pub nodes: PathBuf,
     /// Digests of people's tokens.
     pub tokens: PathBuf,
+    /// `alerts.yaml`; without, the one in `/etc/roost` if there is one.
+    pub alerts: Option<PathBuf>,
     /// Socket of the supervisor of a rack in a box.
     pub dev_socket: Option<PathBuf>,
     /// Thermal dwell times, and the pause between two moves of an instance, are divided by this.
@@ -79,11 +81,13 @@ pub async fn until_signal(settings: Settings) -> Result<()> {
 pub async fn run(settings: Settings, mut stop: watch::Receiver<bool>) -> Result<()> {
     let rack = config::rack(&settings.rack)?;
     let credentials = config::credentials(&settings.tokens, &settings.nodes)?;
+    let receivers = config::alerts(settings.alerts.as_deref())?;
     std::fs::create_dir_all(&settings.state).with_context(|| format!("cannot make {}", settings.state.display()))?;
     let store = Store::open(&settings.state).await?;
     tracing::info!(sqlite.version = store.sqlite_version().await?, state = %settings.state.display(), "the store is open");
     let mut model = model_config(rack, settings.time_scale);
     model.power_everywhere = settings.dev_socket.is_some();
+    model.alert_receivers = receivers.for_model();
     let hubs = model.rack.hubs.clone();
     let cluster = Cluster::load(model, store.load().await?, crate::clock::now());
     let (core, owner) = Core::start(cluster, store, Seeds::new().context("the kernel gives no randomness")?);
@@ -102,6 +106,7 @@ pub async fn run(settings: Settings, mut stop: watch::Receiver<bool>) -> Result<
     };
     let power: Arc<dyn PowerDriver> = Arc::new(RelayPower::new(core.clone(), others));
     let cuts = tokio::spawn(crate::power::follow(core.clone(), Arc::clone(&power)));
+    let telling = receivers.start(&core);
     let app = Arc::new(App {
         rack: RackFeed::start(core.clone()),
         core,
@@ -110,6 +115,7 @@ pub async fn run(settings: Settings, mut stop: watch::Receiver<bool>) -> Result<
         streams: Streams::default(),
         credentials,
         sessions: Sessions::default(),
+        receivers,
         power,
         dev,
     });
@@ -118,6 +124,7 @@ pub async fn run(settings: Settings, mut stop: watch::Receiver<bool>) -> Result<
     drop(sensors);
     ticker.abort();
     cuts.abort();
+    drop(telling);
     drop(app);
     // The owner ends once every handle is gone; streams that are cut hold theirs a moment longer.
     if tokio::time::timeout(Duration::from_secs(2), owner).await.is_err() {
@@ -130,6 +137,7 @@ fn model_config(rack: roost_types::RackConfig, time_scale: u32) -> Config {
     let mut model = Config { rack, ..Config::default() };
     model.thermal = model.thermal.with_time_scale(time_scale);
     model.fans = model.fans.with_time_scale(time_scale);
+    model.alert_times = model.alert_times.with_time_scale(time_scale);
     for pause in [&mut model.move_cooldown, &mut model.move_pause, &mut model.halt_after, &mut model.halt_dwell] {
         *pause /= time_scale.max(1);
     }

@@ -3,6 +3,7 @@
 use std::sync::Arc;
 
 use crate::agents::streams::Streams;
+use crate::alerts::Receivers;
 use crate::core::Core;
 use crate::credentials::{Credentials, Sessions};
 use crate::dev::DevSocket;
@@ -25,6 +26,8 @@ pub struct App {
     pub credentials: Credentials,
     /// Sessions of the dashboard.
     pub sessions: Sessions,
+    /// Who is told of alerts.
+    pub receivers: Receivers,
     /// Switches boards on and off.
     pub power: Arc<dyn PowerDriver>,
     /// The supervisor of a rack in a box, if this is one.

@@ -159,6 +159,8 @@ test("a board without power shows as down, and its alert can be acknowledged", a
   const state = async () => (await api.call("GET", "/v1/alerts?limit=1000")).items.findLast((alert) => alert.key === key).state;
   await expect.poll(state).toBe("acknowledged");
   const more = page.locator("#alert-more");
+  const seen = (await api.call("GET", `/v1/alerts?filter=${encodeURIComponent(`kind=node,object=${name}`)}`)).items.at(-1);
+  expect(seen.acknowledged.at, "when it was seen is known").toBeTruthy();
   await expect(row, "what has been seen is folded away").toHaveCount(0);
   await more.click();
   await expect(row).toHaveAttribute("data-state", "acknowledged");
@@ -192,6 +194,30 @@ test("an action that waits for a person is approved from its alert", async ({ pa
   await row.getByRole("button", { name: "Approve" }).click();
   await expect(row, "what is approved waits no more").toHaveCount(0);
   expect(approved).toEqual([`POST /v1/actions/${id}/approve`]);
+});
+
+// This rack tells nobody: what came of the messages is put in the API's mouth.
+test("an alert says who could not be told of it, and how often it has come back", async ({ page }) => {
+  const at = new Date().toISOString();
+  const delivery = (receiver, state, error) => ({
+    notice: "01a20db3-184d-73d8-8759-444305f7a706", receiver, reason: "fired", state, attempts: 3, created_at: at, ended_at: null,
+    next_attempt_at: null, error,
+  });
+  const alert = {
+    id: "01a20db3-3807-72bc-9a66-e3faf68a6e8e", key: "hub/hub0", kind: "hub", object: "hub0", severity: "warning", state: "firing",
+    subject: "/v1/hubs/hub0", message: "hub hub0 is lost: unplugged", fired_at: at, resolved_at: null, fires: 4, first_fired_at: at,
+    acknowledged: null,
+    deliveries: [
+      delivery("ops", "waiting", "ops.example answered with status 503"), delivery("chat", "sent", null),
+      delivery("mail", "failed", "permanent error (550)"), delivery("chat", "failed", "an older one"),
+    ],
+  };
+  await page.route(/\/v1\/alerts\?/, (route) => route.fulfill({ json: { items: [alert], next_cursor: null } }));
+  await signIn(page);
+  const row = page.locator('[data-alert="hub/hub0"]');
+  await expect(row).toContainText("hub hub0 is lost: unplugged (4 times since");
+  await expect(row.locator(".alert-untold"))
+    .toHaveText("ops is not told yet: ops.example answered with status 503; mail was not told: permanent error (550)");
 });
 
 for (const colorScheme of ["dark", "light"]) {

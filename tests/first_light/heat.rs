@@ -182,6 +182,7 @@ pub fn fans_follow_the_heat_and_cool_the_boards(rack: &Rack) -> Result<()> {
     let firing: Vec<Alert> = rack.api.list("/v1/alerts")?;
     let alert = firing.iter().find(|a| a.key.starts_with("fan-stalled/") && a.state == AlertState::Firing);
     ensure!(alert.is_some_and(|alert| alert.message.contains("0 rpm")), "nobody is told: {firing:?}");
+    acknowledge(rack, &alert.context("no alert")?.key)?;
     ensure!(rack.roost(&["rack"])?.contains("STALLED"), "`roost rack` does not say so");
 
     rack.roost(&["dev", "fans", ZONE, "run"])?;
@@ -194,6 +195,20 @@ pub fn fans_follow_the_heat_and_cool_the_boards(rack: &Rack) -> Result<()> {
     })?;
     rack.roost(&["dev", "heat", ZONE, "--release"])?;
     within(THERMAL_PATIENCE, "they run slowly again", || Ok(fan()?.duty.filter(|duty| *duty <= quiet.wanted))).map(drop)
+}
+
+/// A person sees an alert, by its key.
+fn acknowledge(rack: &Rack, key: &str) -> Result<()> {
+    let listed = rack.roost(&["alert", "list"])?;
+    ensure!(listed.lines().any(|line| line.contains(key) && line.contains("firing")), "it is not listed: {listed}");
+    rack.roost(&["alert", "ack", key, "--by", "ann", "-m", "on my way"])?;
+    let shown = rack.roost(&["alert", "info", key])?;
+    ensure!(shown.contains("acknowledged") && shown.contains("by ann: on my way"), "it was not seen: {shown}");
+    let events = rack.api.events_after(0)?;
+    let seen =
+        |event: &Event| event.kind == EventKind::AlertAcknowledged && event.message.contains("by ann (on my way)");
+    ensure!(events.iter().any(seen), "no event says who has seen it");
+    Ok(())
 }
 
 /// Both boards of a shelf in air that nothing withstands: work stops by its priority, then the firmware's relays cut the

@@ -1,6 +1,7 @@
 //! The command line: every verb; the flags of each are in the module of its noun.
 
 mod action;
+mod alert;
 mod dev;
 mod file;
 mod hub;
@@ -18,6 +19,7 @@ use clap::{Parser, Subcommand};
 use clap_complete::Shell;
 
 pub use self::action::ActionCommand;
+pub use self::alert::AlertCommand;
 pub use self::dev::{DevAction, DevArgs, DevStart, Fans, Plug};
 pub use self::file::{CpArgs, FileCommand};
 pub use self::hub::{Board, FlashArgs, HubCommand};
@@ -182,6 +184,9 @@ pub enum Command {
         #[arg(long, value_name = "ID")]
         after: Option<u64>,
     },
+    /// What a person must look at, and whether people are told.
+    #[command(subcommand)]
+    Alert(AlertCommand),
     /// Actions against heat that wait for a person.
     #[command(subcommand)]
     Action(ActionCommand),
@@ -240,6 +245,7 @@ mod tests {
             "roost launch --from web/s1 one two",
             "roost rename web",
             "roost snapshot create",
+            "roost alert ack",
             "roost exec web",
             "roost stop",
             "roost dev --rack 0",
@@ -275,6 +281,9 @@ mod tests {
             "roost snapshot ls web",
             "roost hub flash --port /dev/ttyACM0",
             "roost hub flash --port /dev/ttyUSB0 --board nano-old --dry-run",
+            "roost alert ls --all",
+            "roost alert ack node/n03 -m seen",
+            "roost alert test ops",
             "roost completions bash",
         ] {
             assert!(parse(line).is_ok(), "{line}");

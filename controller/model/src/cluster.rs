@@ -8,11 +8,12 @@ use roost_types::image_transfer::ImageTraffic;
 use roost_types::node::NodeVitals;
 use roost_types::rack::{HubCounters, ZoneConfig};
 use roost_types::{
-    Alert, AlertId, AllocationId, Arch, Desired, Event, EventId, HubOutput, Image, ImageDigest, InstanceId,
-    MilliCelsius, MilliPercent, Name, NodeId, NodeStatus, Operation, OperationId, Placement, Problem, Timestamp,
+    AlertId, AllocationId, Arch, Desired, Event, EventId, HubOutput, Image, ImageDigest, InstanceId, MilliCelsius,
+    MilliPercent, Name, NodeId, NodeStatus, NoticeId, Operation, OperationId, Placement, Problem, Timestamp,
 };
 
 use crate::actions::{Proposal, Step};
+use crate::alerts::{AlertRow, NoticeRow, Telling};
 use crate::config::Config;
 use crate::cooling::{self, FanLive};
 use crate::names::{Entry, Names};
@@ -104,8 +105,18 @@ pub struct Cluster {
     pub(crate) open_operations: OrdSet<OperationId>,
     /// Open operations by what they are done to.
     pub(crate) open_on: OrdMap<String, OrdSet<OperationId>>,
-    pub(crate) alerts: OrdMap<AlertId, Arc<Alert>>,
-    pub(crate) firing: OrdMap<String, AlertId>,
+    pub(crate) alerts: OrdMap<AlertId, Arc<AlertRow>>,
+    /// The newest alert of each key.
+    pub(crate) alert_keys: OrdMap<String, AlertId>,
+    /// Resolved alerts, in the order in which they ended.
+    pub(crate) over: OrdSet<(Timestamp, AlertId)>,
+    pub(crate) notices: OrdMap<NoticeId, Arc<NoticeRow>>,
+    /// Messages about alerts that wait, by receiver.
+    pub(crate) outbox: OrdMap<Name, OrdSet<NoticeId>>,
+    /// The other messages, in the order in which they ended.
+    pub(crate) ended_notices: OrdSet<(Timestamp, NoticeId)>,
+    /// Messages that tell of an alert.
+    pub(crate) told_by: OrdMap<AlertId, OrdSet<NoticeId>>,
     pub(crate) events: Vector<Arc<Event>>,
     pub(crate) last_event: EventId,
 
@@ -141,6 +152,8 @@ pub struct Cluster {
     pub(crate) moved_for_heat: Option<Timestamp>,
     /// Actions that wait for a person.
     pub(crate) proposals: OrdMap<Step, Arc<Proposal>>,
+    /// What is gathered to be told.
+    pub(crate) telling: Telling,
     /// Nodes whose power is to be cut, by the operation that ends when it is.
     pub(crate) power_orders: OrdMap<OperationId, NodeId>,
 }
@@ -171,7 +184,12 @@ impl Cluster {
             open_operations: OrdSet::new(),
             open_on: OrdMap::new(),
             alerts: OrdMap::new(),
-            firing: OrdMap::new(),
+            alert_keys: OrdMap::new(),
+            over: OrdSet::new(),
+            notices: OrdMap::new(),
+            outbox: OrdMap::new(),
+            ended_notices: OrdSet::new(),
+            told_by: OrdMap::new(),
             events: Vector::new(),
             last_event: 0,
             live: OrdMap::new(),
@@ -193,6 +211,7 @@ impl Cluster {
             halted: OrdSet::new(),
             moved_for_heat: None,
             proposals: OrdMap::new(),
+            telling: Telling::default(),
             power_orders: OrdMap::new(),
         }
     }
@@ -250,13 +269,19 @@ impl Cluster {
                 self.operations.insert(row.id, Arc::new(row.clone()));
             }
             Row::Alert(row) => {
-                if row.resolved_at.is_some() {
-                    self.firing.remove(&row.key);
-                } else {
-                    self.firing.insert(row.key.clone(), row.id);
+                if let Some(at) = self.alerts.get(&row.id).and_then(|old| old.resolved_at) {
+                    self.over.remove(&(at, row.id));
+                }
+                if let Some(at) = row.resolved_at {
+                    self.over.insert((at, row.id));
+                }
+                // The end of an earlier one may be told after the next has begun.
+                if self.alert_keys.get(&row.key).is_none_or(|newest| *newest <= row.id) {
+                    self.alert_keys.insert(row.key.clone(), row.id);
                 }
                 self.alerts.insert(row.id, Arc::new(row.clone()));
             }
+            Row::Notice(row) => self.put_notice(row),
             Row::Event(row) => {
                 self.last_event = self.last_event.max(row.id);
                 self.events.push_back(Arc::new(row.clone()));
@@ -383,7 +408,17 @@ impl Cluster {
             }
             Kind::Alert => {
                 if let Some(row) = key.parse().ok().and_then(|id: AlertId| self.alerts.remove(&id)) {
-                    self.firing.remove(&row.key);
+                    if let Some(at) = row.resolved_at {
+                        self.over.remove(&(at, row.id));
+                    }
+                    if self.alert_keys.get(&row.key) == Some(&row.id) {
+                        self.alert_keys.remove(&row.key);
+                    }
+                }
+            }
+            Kind::Notice => {
+                if let Ok(id) = key.parse() {
+                    self.delete_notice(id);
                 }
             }
             Kind::Event => self.events.retain(|event| event.id.to_string() != key),
@@ -527,7 +562,8 @@ pub fn list_or_none(words: &[&str]) -> String {
     if words.is_empty() { "none".to_owned() } else { words.join(", ") }
 }
 
-fn forget<K: Ord + Clone, V: Ord + Clone>(index: &mut OrdMap<K, OrdSet<V>>, key: &K, value: &V) {
+/// Takes a value out of an index, and the key with its last value.
+pub fn forget<K: Ord + Clone, V: Ord + Clone>(index: &mut OrdMap<K, OrdSet<V>>, key: &K, value: &V) {
     let Some(set) = index.get_mut(key) else { return };
     set.remove(value);
     if set.is_empty() {

@@ -5,10 +5,11 @@ use roost_types::node::{PatchNode, PowerAction};
 use roost_types::operation::Progress;
 use roost_types::rack::HubCounters;
 use roost_types::{
-    ActionId, AlertId, AllocationId, Image, ImageDigest, InstanceId, MilliCelsius, MilliPercent, Name, NodeId,
-    OperationId, Problem, SnapshotId, SyncRequest, Timestamp,
+    AcknowledgeAlert, ActionId, AlertId, AllocationId, Image, ImageDigest, InstanceId, MilliCelsius, MilliPercent,
+    Name, NodeId, NoticeId, OperationId, Problem, SnapshotId, SyncRequest, Timestamp,
 };
 
+use crate::alerts::Outcome;
 use crate::swarm::Supply;
 
 /// The world that a decision may not ask for itself.
@@ -282,8 +283,17 @@ pub enum Command {
     },
     /// A person has seen an alert.
     AcknowledgeAlert {
+        /// Its id, or while it fires its key.
+        alert: String,
+        /// Who, and what they say.
+        said: AcknowledgeAlert,
+    },
+    /// A message about alerts was tried.
+    FinishNotice {
         /// Which.
-        alert: AlertId,
+        notice: NoticeId,
+        /// What the attempt came to.
+        outcome: Outcome,
     },
 }
 

@@ -6,6 +6,8 @@ use std::time::Duration;
 use roost_thermal::{FanPolicy, Policy};
 use roost_types::{MemoryBytes, RackConfig};
 
+use crate::alerts::{AlertReceiver, AlertTimes};
+
 /// The network that instances get their addresses from, cut into one piece per node.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub struct InstanceNetwork {
@@ -72,6 +74,10 @@ pub struct Config {
     pub halt_dwell: Duration,
     /// Something can switch the power of every node, whatever the rack says.
     pub power_everywhere: bool,
+    /// Who is told of alerts.
+    pub alert_receivers: Vec<AlertReceiver>,
+    /// When they are told, again, and not yet.
+    pub alert_times: AlertTimes,
 }
 
 impl Default for Config {
@@ -90,6 +96,8 @@ impl Default for Config {
             halt_after: Duration::from_secs(5),
             halt_dwell: Duration::from_secs(30),
             power_everywhere: false,
+            alert_receivers: Vec::new(),
+            alert_times: AlertTimes::default(),
         }
     }
 }

@@ -3,8 +3,8 @@
 use std::sync::Arc;
 
 use roost_types::{
-    ActionId, AlertId, AllocationId, Event, EventKind, InstanceId, NodeId, Operation, OperationId, OperationKind,
-    OperationStatus, Problem, SnapshotId, Timestamp, operation::Progress,
+    ActionId, AlertId, AllocationId, Event, EventKind, InstanceId, NodeId, NoticeId, Operation, OperationId,
+    OperationKind, OperationStatus, Problem, SnapshotId, Timestamp, operation::Progress,
 };
 
 use crate::cluster::{Cluster, KEPT_OPERATIONS, NodeLive};
@@ -25,7 +25,7 @@ impl Draft {
     }
 
     /// SplitMix64 (Steele, Lea, Flood 2014): the seed is the only randomness.
-    fn next_random(&mut self) -> u64 {
+    pub(crate) fn next_random(&mut self) -> u64 {
         self.random = self.random.wrapping_add(0x9E37_79B9_7F4A_7C15);
         let mut z = self.random;
         z = (z ^ (z >> 30)).wrapping_mul(0xBF58_476D_1CE4_E5B9);
@@ -64,6 +64,11 @@ impl Draft {
     pub(crate) fn alert_id(&mut self) -> AlertId {
         let (ms, random) = self.id_parts();
         AlertId::mint(ms, random)
+    }
+
+    pub(crate) fn notice_id(&mut self) -> NoticeId {
+        let (ms, random) = self.id_parts();
+        NoticeId::mint(ms, random)
     }
 
     pub(crate) fn action_id(&mut self) -> ActionId {

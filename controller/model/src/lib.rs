@@ -17,7 +17,8 @@
 //! Find your way: `command` (what can be asked), `decide/` (one file per noun), `reconcile` (the life of an instance),
 //! `snapshots` (the life of its snapshots), `swarm` (which node fetches an image from which), `place` (asking the
 //! scheduler), `features` (what a node can), `drain` (emptying nodes), `critical` (what stops first), `actions` (done, or
-//! proposed), `cooling` (fans), `relays` (power), `names` (what names mean on a node), `view` (what the API shows).
+//! proposed), `alerts` (what a
+//! person must know, and who is told), `cooling` (fans), `relays` (power), `names` (what names mean on a node), `view` (what the API shows).
 
 mod actions;
 mod alerts;
@@ -42,6 +43,7 @@ mod swarm;
 mod validate;
 pub mod view;
 
+pub use alerts::{AlertReceiver, AlertRow, AlertTimes, NoticeRow, Outcome, Told};
 pub use cluster::{Cluster, HubLive, NodeLive};
 pub use command::{Command, Context, FanValues, HubNews, Idempotency, ProbeValues, RelayValues, Reply};
 pub use config::{Config, InstanceNetwork};

@@ -3,10 +3,9 @@
 use std::sync::Arc;
 
 use roost_types::sync::NameTable;
-use roost_types::{
-    Alert, AllocationId, Event, EventId, Image, ImageDigest, InstanceId, NodeId, Operation, OperationId,
-};
+use roost_types::{AllocationId, Event, EventId, Image, ImageDigest, InstanceId, NodeId, Operation, OperationId};
 
+use crate::alerts::AlertRow;
 use crate::cluster::{Cluster, NodeLive};
 use crate::row::{AllocationRow, FirstBootRow, InstanceRow, NodeRow};
 
@@ -86,7 +85,7 @@ impl Cluster {
     }
 
     /// Every alert, oldest first.
-    pub fn alerts(&self) -> impl Iterator<Item = &Arc<Alert>> {
+    pub fn alerts(&self) -> impl Iterator<Item = &Arc<AlertRow>> {
         self.alerts.values()
     }
 

@@ -9,11 +9,13 @@ use roost_types::rack::Limits;
 use roost_types::size::Resources;
 use roost_types::snapshot::RestoreWish;
 use roost_types::{
-    Alert, AllocationId, AllocationReport, AllocationSpec, Desired, Eligibility, Event, FirstBoot, Image, ImageDigest,
+    AllocationId, AllocationReport, AllocationSpec, Desired, Eligibility, Event, FirstBoot, Image, ImageDigest,
     InstanceId, Name, NodeId, NodeLossPolicy, Operation, OperationId, Placement, Publish, RestartPolicy, Size, Slot,
     Snapshot, SnapshotId, Timestamp,
 };
 use serde::{Deserialize, Serialize};
+
+use crate::alerts::{AlertRow, NoticeRow};
 
 /// An instance on its way to another node.
 #[derive(Clone, PartialEq, Debug, Serialize, Deserialize)]
@@ -219,15 +221,17 @@ pub enum Kind {
     Allocation,
     /// [`Operation`].
     Operation,
-    /// [`Alert`].
+    /// [`AlertRow`].
     Alert,
+    /// [`NoticeRow`].
+    Notice,
     /// [`Event`]; its key is its number.
     Event,
 }
 
 impl Kind {
     /// Every kind, in the order a load wants them.
-    pub const ALL: [Self; 9] = [
+    pub const ALL: [Self; 10] = [
         Self::Meta,
         Self::Image,
         Self::Node,
@@ -236,6 +240,7 @@ impl Kind {
         Self::Allocation,
         Self::Operation,
         Self::Alert,
+        Self::Notice,
         Self::Event,
     ];
 }
@@ -251,7 +256,8 @@ pub enum Row {
     FirstBoot(FirstBootRow),
     Allocation(AllocationRow),
     Operation(Operation),
-    Alert(Alert),
+    Alert(AlertRow),
+    Notice(NoticeRow),
     Event(Event),
 }
 
@@ -268,6 +274,7 @@ impl Row {
             Self::Allocation(_) => Kind::Allocation,
             Self::Operation(_) => Kind::Operation,
             Self::Alert(_) => Kind::Alert,
+            Self::Notice(_) => Kind::Notice,
             Self::Event(_) => Kind::Event,
         }
     }
@@ -284,6 +291,7 @@ impl Row {
             Self::Allocation(row) => row.spec.id.to_string(),
             Self::Operation(row) => row.id.to_string(),
             Self::Alert(row) => row.id.to_string(),
+            Self::Notice(row) => row.id.to_string(),
             Self::Event(row) => row.id.to_string(),
         }
     }
@@ -302,6 +310,7 @@ impl Row {
             Self::Allocation(row) => serde_json::to_string(row),
             Self::Operation(row) => serde_json::to_string(row),
             Self::Alert(row) => serde_json::to_string(row),
+            Self::Notice(row) => serde_json::to_string(row),
             Self::Event(row) => serde_json::to_string(row),
         }
     }
@@ -320,6 +329,7 @@ impl Row {
             Kind::Allocation => Self::Allocation(serde_json::from_str(body)?),
             Kind::Operation => Self::Operation(serde_json::from_str(body)?),
             Kind::Alert => Self::Alert(serde_json::from_str(body)?),
+            Kind::Notice => Self::Notice(serde_json::from_str(body)?),
             Kind::Event => Self::Event(serde_json::from_str(body)?),
         })
     }
@@ -368,12 +378,18 @@ mod tests {
         "observed":{"id":"01a20db3-3807-72bc-9a66-e3faf68a6e8e","generation":9,"state":"running","reason":"",
         "restarts":0,"started_at":"2026-11-24T13:16:10.789Z","exit":null},"created_at":"2026-11-24T13:16:10.701Z"}"#;
 
+    const ALERT: &str = r#"{"id":"01a20db3-3807-72bc-9a66-e3faf68a6e8e","key":"node/n01","severity":"warning",
+        "state":"acknowledged","subject":"/v1/nodes/n01","message":"node n01 is down: silent for 30 s",
+        "fired_at":"2026-11-24T13:16:10.701Z","resolved_at":null}"#;
+
     #[test]
     fn rows_of_an_earlier_release_are_understood() {
         let Row::Instance(instance) = Row::parse(Kind::Instance, INSTANCE).unwrap() else { panic!() };
         assert!(instance.priority == 0 && instance.halted.is_none());
         assert!(!instance.stranded && instance.snapshots.is_empty() && instance.restoring.is_none());
         let Row::Allocation(allocation) = Row::parse(Kind::Allocation, ALLOCATION).unwrap() else { panic!() };
+        let Row::Alert(alert) = Row::parse(Kind::Alert, ALERT).unwrap() else { panic!() };
+        assert!(alert.fires == 1 && alert.told.is_none() && alert.acknowledged.is_none());
         assert!(allocation.has_acted() && allocation.spec.snapshots.is_empty() && !allocation.spec.first_boot);
     }
 }

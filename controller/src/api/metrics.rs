@@ -8,6 +8,9 @@ use axum::extract::State;
 use axum::http::header;
 use axum::response::{IntoResponse, Response};
 
+use roost_types::AlertState;
+
+use crate::core::Snapshot;
 use crate::state::App;
 
 /// Metrics of the rack.
@@ -33,6 +36,8 @@ pub async fn metrics(State(app): State<Arc<App>>) -> Response {
     text.sample("roost_instances_pending", &[], view.pending);
     text.family("roost_events_total", "counter", "Events since the cluster began.");
     text.sample("roost_events_total", &[], snapshot.last_event());
+
+    alerts(&app, &snapshot, &mut text);
 
     text.family("roost_image_sent_bytes_total", "counter", "Bytes of images sent to nodes, by who sent them.");
     let by_controller = app.images.all_sent_to_nodes();
@@ -62,6 +67,29 @@ pub async fn metrics(State(app): State<Arc<App>>) -> Response {
         }
     }
     ([(header::CONTENT_TYPE, "text/plain; version=0.0.4")], text.0).into_response()
+}
+
+/// Alerts that are not over, and how those who should know of them are told.
+fn alerts(app: &App, snapshot: &Snapshot, text: &mut Exposition) {
+    let mut open = BTreeMap::new();
+    for row in snapshot.cluster.alerts().filter(|row| row.state != AlertState::Resolved) {
+        let labels = (row.severity.as_str(), row.state.as_str(), row.kind_and_object().0);
+        *open.entry(labels).or_insert(0_u32) += 1;
+    }
+    text.family("roost_alerts", "gauge", "Alerts that are not resolved.");
+    for ((severity, state, kind), count) in open {
+        text.sample("roost_alerts", &[("severity", severity), ("state", state), ("kind", kind)], count);
+    }
+    text.family("roost_alert_notices_waiting", "gauge", "Messages about alerts that wait for a receiver.");
+    for name in app.receivers.names() {
+        let waiting = snapshot.cluster.waiting_notices(name).count();
+        text.sample("roost_alert_notices_waiting", &[("receiver", name.as_str())], waiting);
+    }
+    let help = "Attempts to tell a receiver of alerts, by outcome, since the controller started.";
+    text.family("roost_alert_attempts_total", "counter", help);
+    for (name, outcome, count) in app.receivers.attempts() {
+        text.sample("roost_alert_attempts_total", &[("receiver", name.as_str()), ("outcome", outcome)], count);
+    }
 }
 
 /// Prometheus' text. Label values are names and words of ours: nothing in them needs escaping.

@@ -48,6 +48,20 @@ impl ListQuery {
         })
     }
 
+    /// Every condition of a filter of several, `FIELD=VALUE,FIELD=VALUE`.
+    pub fn filters<'q>(&'q self, known: &[&str]) -> ApiResult<Vec<(&'q str, &'q str)>> {
+        let conditions = self.filter.iter().flat_map(|text| text.split(','));
+        conditions
+            .map(|text| {
+                let found = text.split_once('=').filter(|(field, _)| known.contains(field));
+                found.ok_or_else(|| {
+                    let known = known.join(", ");
+                    invalid("filter", format!("'{text}' is not FIELD=VALUE with a field of: {known}"))
+                })
+            })
+            .collect()
+    }
+
     /// Refuses a filter where a list has none.
     pub fn unfiltered(&self) -> ApiResult<()> {
         match &self.filter {
@@ -57,7 +71,8 @@ impl ListQuery {
     }
 }
 
-fn invalid(parameter: &str, detail: String) -> ApiError {
+/// The problem with a parameter.
+pub fn invalid(parameter: &str, detail: String) -> ApiError {
     ApiError(roost_types::Problem::new(Code::InvalidQuery, detail).field(parameter))
 }
 
@@ -124,6 +139,11 @@ mod tests {
         for filter in ["state", "colour=red"] {
             assert_eq!(field(query(None, None, Some(filter)).filter(&["state"]).unwrap_err()), "filter");
         }
+        for filter in ["state=a,", "state=a,colour=red", ","] {
+            assert_eq!(field(query(None, None, Some(filter)).filters(&["state"]).unwrap_err()), "filter");
+        }
+        let both = query(None, None, Some("state=a,kind=b"));
+        assert_eq!(both.filters(&["state", "kind"]).unwrap(), [("state", "a"), ("kind", "b")]);
         assert_eq!(query(None, None, Some("state=a=b")).filter(&["state"]).unwrap(), Some(("state", "a=b")));
     }
 }

@@ -116,7 +116,8 @@ impl Owner {
                     | Row::Instance(_)
                     | Row::FirstBoot(_)
                     | Row::Allocation(_)
-                    | Row::Alert(_),
+                    | Row::Alert(_)
+                    | Row::Notice(_),
                 )
                 | Change::Delete(..) => {}
             }

@@ -12,7 +12,7 @@ use roost_model::{Change, Cluster, Command, Row, features, view};
 use roost_types::rack::RackView;
 use roost_types::sync::{DesiredSet, NameTable};
 use roost_types::{
-    Alert, AllocationId, Code, CreateInstance, Event, EventId, Image, ImageDigest, Instance, InstanceId, Node, NodeId,
+    AllocationId, Code, CreateInstance, Event, EventId, Image, ImageDigest, Instance, InstanceId, Node, NodeId,
     NodeStatus, Operation, OperationId, Placement, Problem, Timestamp,
 };
 
@@ -147,11 +147,6 @@ impl Snapshot {
         self.cluster.image(digest).cloned()
     }
 
-    /// Every alert, oldest first.
-    pub fn alerts(&self) -> impl Iterator<Item = &Arc<Alert>> {
-        self.cluster.alerts()
-    }
-
     /// An operation.
     pub fn operation(&self, id: OperationId) -> Option<Arc<Operation>> {
         self.cluster.operation(id).cloned()
@@ -282,7 +277,8 @@ impl Heard {
             | Command::DeleteImage { .. }
             | Command::ApproveAction { .. }
             | Command::AskImageSource { .. }
-            | Command::AcknowledgeAlert { .. } => {}
+            | Command::AcknowledgeAlert { .. }
+            | Command::FinishNotice { .. } => {}
         }
     }
 }
@@ -308,7 +304,13 @@ impl Touched {
                 self.nodes.insert(row.id);
             }
             Change::Put(
-                Row::Meta(_) | Row::Image(_) | Row::FirstBoot(_) | Row::Operation(_) | Row::Alert(_) | Row::Event(_),
+                Row::Meta(_)
+                | Row::Image(_)
+                | Row::FirstBoot(_)
+                | Row::Operation(_)
+                | Row::Alert(_)
+                | Row::Notice(_)
+                | Row::Event(_),
             ) => {}
             Change::Delete(_, key) => self.by_removal(key, before),
         }

@@ -30,6 +30,7 @@ pub(super) const fn table(kind: Kind) -> &'static str {
         Kind::Allocation => "allocations",
         Kind::Operation => "operations",
         Kind::Alert => "alerts",
+        Kind::Notice => "notices",
         Kind::Event => "events",
     }
 }
@@ -45,6 +46,7 @@ pub(super) const fn select(kind: Kind) -> &'static str {
         Kind::Allocation => "SELECT body FROM allocations ORDER BY id",
         Kind::Operation => "SELECT body FROM operations ORDER BY id",
         Kind::Alert => "SELECT body FROM alerts ORDER BY id",
+        Kind::Notice => "SELECT body FROM notices ORDER BY id",
         Kind::Event => "SELECT body FROM events ORDER BY id",
     }
 }
@@ -60,6 +62,7 @@ pub(super) const fn delete(kind: Kind) -> &'static str {
         Kind::Allocation => "DELETE FROM allocations WHERE id = $1",
         Kind::Operation => "DELETE FROM operations WHERE id = $1",
         Kind::Alert => "DELETE FROM alerts WHERE id = $1",
+        Kind::Notice => "DELETE FROM notices WHERE id = $1",
         Kind::Event => "DELETE FROM events WHERE id = $1",
     }
 }

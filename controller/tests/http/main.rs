@@ -2,11 +2,13 @@
 
 mod actions;
 mod agents;
+mod alerts;
 mod bad_input;
 mod contract;
 mod dashboard;
 mod durability;
 mod events;
 mod hubs;
+mod inbox;
 mod lists;
 mod rig;

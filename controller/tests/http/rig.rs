@@ -55,7 +55,28 @@ impl Controller {
         Self::start_with("hubs: []", "[]", "[]")
     }
 
+    /// Starts one with three nodes that tells people of alerts as this file says, on a clock that runs 60 times as fast for them;
+    /// `DIR` in it is a directory with these files.
+    pub fn start_telling(alerts: &str, files: &[(&str, &str)]) -> Self {
+        let mut controller = Self::prepare("hubs: []", "[]", "[]");
+        for (name, content) in files {
+            std::fs::write(controller.dir.join(name), content).unwrap();
+        }
+        let alerts = alerts.replace("DIR", &controller.dir.display().to_string());
+        std::fs::write(controller.dir.join("alerts.yaml"), alerts).unwrap();
+        controller.arguments = ["--time-scale", "60"].map(str::to_owned).to_vec();
+        controller.spawn();
+        controller
+    }
+
     fn start_with(hubs: &str, probes: &str, fans: &str) -> Self {
+        let mut controller = Self::prepare(hubs, probes, fans);
+        controller.spawn();
+        controller
+    }
+
+    /// Writes the files of one.
+    fn prepare(hubs: &str, probes: &str, fans: &str) -> Self {
         static NEXT: AtomicU32 = AtomicU32::new(0);
         let number = NEXT.fetch_add(1, Ordering::Relaxed);
         let dir = std::env::temp_dir().join(format!("roost-controller-it-{}-{number}", std::process::id()));
@@ -72,9 +93,8 @@ impl Controller {
         );
         std::fs::write(dir.join("rack.yaml"), rack).unwrap();
         let client = reqwest::Client::builder().timeout(Duration::from_secs(30)).build().unwrap();
-        let mut controller = Self { dir, child: None, url: String::new(), client, arguments: Vec::new() };
-        controller.spawn();
-        controller
+        std::fs::write(dir.join("alerts.yaml"), "").unwrap();
+        Self { dir, child: None, url: String::new(), client, arguments: Vec::new() }
     }
 
     /// Starts the process over the state there is, and waits until it listens.
@@ -84,6 +104,7 @@ impl Controller {
         let mut child = Command::new(env!("CARGO_BIN_EXE_roost-controller"))
             .args(["run", "--listen", "127.0.0.1:0", "--die-with-parent", "--state", &file("state")])
             .args(["--rack", &file("rack.yaml"), "--nodes", &file("nodes.yaml"), "--tokens", &file("tokens.yaml")])
+            .args(["--alerts", &file("alerts.yaml")])
             .args(&self.arguments)
             .stdout(Stdio::piped())
             .stderr(log)

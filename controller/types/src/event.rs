@@ -89,8 +89,12 @@ pub enum EventKind {
     ActionExpired,
     /// An alert fires.
     AlertFired,
+    /// An alert that fires has become better or worse.
+    AlertChanged,
     /// A person has seen an alert.
     AlertAcknowledged,
+    /// A message about alerts was given up: its receiver was not told.
+    AlertUndelivered,
     /// An alert's cause is gone.
     AlertResolved,
     /// An operation ended.

@@ -73,6 +73,10 @@ uuid_id!(
     AlertId
 );
 uuid_id!(
+    /// One message about alerts to one receiver.
+    NoticeId
+);
+uuid_id!(
     /// An action that waits for a person.
     ActionId
 );

@@ -19,6 +19,7 @@ pub mod instance;
 pub mod limits;
 pub mod name;
 pub mod node;
+pub mod notice;
 pub mod operation;
 pub mod page;
 pub mod placement;
@@ -37,13 +38,18 @@ pub mod time;
 pub mod units;
 
 pub use action::{ActingMode, Action, ActionKind};
-pub use alert::{Alert, AlertState, Severity};
+pub use alert::{
+    AcknowledgeAlert, Acknowledgement, Alert, AlertState, Delivery, DeliveryState, NoticeReason, Severity, TestAlerts,
+    TestResult, TestResults,
+};
 pub use allocation::{AllocationReport, AllocationSpec, AllocationState, ExitStatus};
 pub use cooling::{Fan, HubOutput};
 pub use event::{Event, EventKind};
 pub use file::{FileInfo, FileKind, FileRequest};
 pub use first_boot::{FirstBoot, UserData};
-pub use id::{ActionId, AlertId, AllocationId, EventId, InstanceId, NodeId, OperationId, SnapshotId, StreamId};
+pub use id::{
+    ActionId, AlertId, AllocationId, EventId, InstanceId, NodeId, NoticeId, OperationId, SnapshotId, StreamId,
+};
 pub use image::{Image, ImageDigest, ImageManifest};
 pub use instance::{
     CreateInstance, Desired, Instance, InstanceKind, InstanceState, NodeLossPolicy, PatchInstance, Publish,
@@ -52,6 +58,7 @@ pub use instance::{
 pub use limits::Limits;
 pub use name::Name;
 pub use node::{Eligibility, Node, NodeFacts, NodeStatus, NodeUse, PatchNode, PowerAction, PowerState};
+pub use notice::{NoticeData, NoticeItem, WebhookBody};
 pub use operation::{Operation, OperationKind, OperationStatus};
 pub use page::Page;
 pub use placement::{Constraints, Filter, Placement, Score};

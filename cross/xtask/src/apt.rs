@@ -46,6 +46,8 @@ pub const FOR_TESTS: &[Need] = &[
     need("iproute2", "ip"),
     need("dnsmasq-base", "dnsmasq"),
     need("strace", "strace"),
+    need("python3-aiosmtpd", "/usr/lib/python3/dist-packages/aiosmtpd/smtp.py"),
+    need("openssl", "openssl"),
     need("libc6-dev", "/usr/include/arpa/inet.h"),
     need("chromium", "chromium"),
     need("nodejs", "node"),

@@ -1,6 +1,7 @@
 //! The verbs, one file per noun.
 
 mod action;
+mod alert;
 mod console;
 mod copy;
 mod dev_action;
@@ -83,6 +84,7 @@ pub fn run(cli: Cli) -> Result<ExitCode, CliError> {
             Command::Hub(HubCommand::Flash(args)) => flash::flash(args).await,
             Command::Image(command) => image::run(client, style, command).await,
             Command::Event { follow, after } => event::events(&client()?, style, follow, after).await,
+            Command::Alert(command) => alert::run(&client()?, style, command).await,
             Command::Action(command) => action::run(&client()?, style, command).await,
             Command::Operation(command) => operation::run(&client()?, style, command).await,
             Command::Dev(args) => match args.action {

@@ -37,6 +37,8 @@ pub struct ControllerFiles {
     pub nodes: PathBuf,
     /// `tokens.yaml`.
     pub tokens: PathBuf,
+    /// `alerts.yaml`, which the user may write.
+    pub alerts: PathBuf,
 }
 
 /// The file with a board's secret.
@@ -47,7 +49,12 @@ pub fn secret_path(board: &BoardPlan) -> PathBuf {
 /// Where the controller's files are.
 pub fn controller_files(layout: &Layout) -> ControllerFiles {
     let at = |name: &str| layout.state.join(name);
-    ControllerFiles { rack: at("rack.yaml"), nodes: at("nodes.yaml"), tokens: at("tokens.yaml") }
+    ControllerFiles {
+        rack: at("rack.yaml"),
+        nodes: at("nodes.yaml"),
+        tokens: at("tokens.yaml"),
+        alerts: at("alerts.yaml"),
+    }
 }
 
 /// Writes every file of a rack.
@@ -64,6 +71,9 @@ pub fn write_all(layout: &Layout, url: &str, mode: ActingMode) -> Result<Context
     }
     write_yaml(&files.nodes, &nodes)?;
     write_yaml(&files.tokens, &[TokenEntry { name: "dev", role: "admin", token_sha256: sha256(&token) }])?;
+    if !files.alerts.exists() {
+        write_private(&files.alerts, "")?;
+    }
     let rack = rack_config(layout, mode);
     rack.check().map_err(|e| CliError::step("laying out the rack", e))?;
     write_yaml(&files.rack, &rack)?;

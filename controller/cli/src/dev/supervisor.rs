@@ -283,12 +283,13 @@ fn start_controller(layout: &Layout, start: &DevStart) -> Result<Part, CliError>
         format!("{},{}:{port}", start.listen, layout.bridge_address())
     };
     let mut words: Vec<OsString> = vec!["--".into(), own_program().into(), "controller".into(), "run".into()];
-    let pairs: [(&str, OsString); 7] = [
+    let pairs: [(&str, OsString); 8] = [
         ("--state", layout.state.join("controller").into()),
         ("--listen", listen.into()),
         ("--rack", files.rack.into()),
         ("--nodes", files.nodes.into()),
         ("--tokens", files.tokens.into()),
+        ("--alerts", files.alerts.into()),
         ("--dev-socket", layout.socket().into()),
         ("--time-scale", start.time_scale.to_string().into()),
     ];

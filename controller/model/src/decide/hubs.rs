@@ -66,11 +66,13 @@ fn observe(draft: &mut Draft, hub: &Name, probes: &[ProbeValues]) {
 /// Fires when a hub does not do what it is told, resolves when it does.
 fn obedience(draft: &mut Draft, hub: &Name, disobeys: &[String]) {
     let key = format!("hub-commands/{hub}");
-    draft.resolve(&key);
-    if !disobeys.is_empty() {
-        let message = format!("hub {hub} does not do what it is told: {}", disobeys.join("; "));
-        draft.fire(&key, Severity::Warning, &subject(hub), &message);
+    if disobeys.is_empty() {
+        draft.resolve(&key);
+        return;
     }
+    let message = format!("hub {hub} does not do what it is told: {}", disobeys.join("; "));
+    draft.fire(&key, Severity::Warning, &subject(hub), &message);
+    draft.amend(&key, &message);
 }
 
 pub fn lost(draft: &mut Draft, hub: &Name, reason: &str) -> Result<Reply, Problem> {

@@ -19,7 +19,7 @@ use crate::cluster::Cluster;
 use crate::command::{Command, Context, Reply};
 use crate::draft::Draft;
 use crate::row::Change;
-use crate::{actions, relays, swarm};
+use crate::{actions, alerts, relays, swarm};
 
 /// What was decided: nothing of it has happened yet.
 #[derive(Clone, Debug)]
@@ -49,6 +49,7 @@ fn execute(draft: &mut Draft, command: &Command) -> Result<Reply, Problem> {
             draft.event(EventKind::ControllerStarted, "/v1/", format!("controller {version} started"));
             images::abandon_imports(draft);
             nodes::abandon_power(draft);
+            alerts::abandon(draft);
             Ok(Reply::Done)
         }
         Command::Tick => {
@@ -92,6 +93,10 @@ fn execute(draft: &mut Draft, command: &Command) -> Result<Reply, Problem> {
         Command::AskImageSource { node, image, failed, ticket_sha256 } => {
             swarm::ask(draft, *node, image, failed, ticket_sha256)
         }
-        Command::AcknowledgeAlert { alert } => operations::acknowledge(draft, *alert),
+        Command::AcknowledgeAlert { alert, said } => alerts::acknowledge(draft, alert, said),
+        Command::FinishNotice { notice, outcome } => {
+            alerts::finish(draft, *notice, outcome);
+            Ok(Reply::Done)
+        }
     }
 }

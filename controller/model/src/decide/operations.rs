@@ -1,11 +1,10 @@
-//! Operations are given up, alerts are seen.
+//! Operations are given up.
 
-use roost_types::{Alert, AlertId, AlertState, Code, EventKind, OperationId, OperationKind, OperationStatus, Problem};
+use roost_types::{Code, OperationId, OperationKind, OperationStatus, Problem};
 
 use crate::cluster::not_found;
 use crate::command::Reply;
 use crate::draft::Draft;
-use crate::row::Row;
 
 /// Gives up waiting. What was already begun on a node is not undone: the wish of the instance stays.
 pub fn cancel(draft: &mut Draft, id: OperationId) -> Result<Reply, Problem> {
@@ -40,16 +39,4 @@ pub fn cancel(draft: &mut Draft, id: OperationId) -> Result<Reply, Problem> {
         super::instances::delete(draft, &instance)?;
     }
     Ok(Reply::Operation(id))
-}
-
-pub fn acknowledge(draft: &mut Draft, id: AlertId) -> Result<Reply, Problem> {
-    let row = draft.cluster.alerts.get(&id).ok_or_else(|| not_found("alert", &id.to_string()))?;
-    if row.state == AlertState::Firing {
-        let mut row = Alert::clone(row);
-        row.state = AlertState::Acknowledged;
-        let (subject, message) = (row.subject.clone(), format!("alert seen: {}", row.message));
-        draft.put(Row::Alert(row));
-        draft.event(EventKind::AlertAcknowledged, subject, message);
-    }
-    Ok(Reply::Alert(id))
 }

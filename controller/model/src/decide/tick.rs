@@ -12,7 +12,7 @@ use crate::cluster::Cluster;
 use crate::decide::nodes::subject;
 use crate::draft::Draft;
 use crate::row::NodeRow;
-use crate::{actions, cooling, critical, drain, reconcile};
+use crate::{actions, alerts, cooling, critical, drain, reconcile};
 
 /// The brake is let go when it has had no reason for so long.
 const BRAKE_HOLD: Duration = Duration::from_secs(60);
@@ -27,6 +27,7 @@ pub fn tick(draft: &mut Draft) {
     actions::expire(draft);
     cooling::step(draft, &nodes);
     reconcile::pending(draft);
+    alerts::step(draft);
 }
 
 /// How long a node has been silent: since it was last heard, or since this controller began to listen.

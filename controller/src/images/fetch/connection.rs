@@ -1,15 +1,19 @@
 //! One request over one connection to an address that policy has seen.
 
+use std::convert::Infallible;
 use std::net::{IpAddr, SocketAddr};
+use std::sync::Arc;
 use std::time::Duration;
 
 use bytes::Bytes;
 use http_body_util::{BodyExt, Empty};
+use hyper::body::Body;
 use hyper::body::Incoming;
 use hyper::client::conn::http1;
 use hyper::header::{ACCEPT, AUTHORIZATION, HOST, HeaderValue, IF_RANGE, LOCATION, RANGE, USER_AGENT};
 use hyper::{Request, Response};
 use hyper_util::rt::TokioIo;
+use rustls::ClientConfig;
 use rustls::pki_types::ServerName;
 use tokio::io::{AsyncRead, AsyncWrite};
 use tokio::net::{TcpStream, lookup_host};
@@ -56,19 +60,7 @@ impl Fetcher {
     /// Why it may not be asked, or no answer came. Any status is an answer.
     pub async fn get(&self, url: &Url, fetch: Fetch<'_>) -> Result<Answer, FetchError> {
         let addresses = self.addresses(url).await?;
-        let host = url.host_str().unwrap_or_default().to_owned();
-        let stream = connect(&addresses, &host).await?;
-        let request = request(url, fetch)?;
-        let response = if url.scheme() == "https" {
-            let name = ServerName::try_from(host.trim_matches(['[', ']']).to_owned());
-            let name = name.map_err(|_| FetchError::Refused(format!("'{host}' cannot have a certificate")))?;
-            let stream = in_time(&host, TlsConnector::from(self.tls.clone()).connect(name, stream)).await?;
-            let stream = stream.map_err(|error| FetchError::Failed(format!("{host}: {error}")))?;
-            send(stream, request, &host).await?
-        } else {
-            send(stream, request, &host).await?
-        };
-        Ok(Answer { host, response })
+        exchange(url, &addresses, &self.tls, request(url, fetch)?).await
     }
 
     /// The addresses of a URL's host, all of them allowed.
@@ -88,10 +80,7 @@ impl Fetcher {
         let addresses: Vec<SocketAddr> = match host {
             Host::Ipv4(address) => vec![(IpAddr::V4(address), port).into()],
             Host::Ipv6(address) => vec![(IpAddr::V6(address), port).into()],
-            Host::Domain(name) => {
-                let found = in_time(name, lookup_host((name, port))).await?;
-                found.map_err(|error| FetchError::Failed(format!("'{name}' cannot be resolved: {error}")))?.collect()
-            }
+            Host::Domain(name) => resolve(name, port).await?,
         };
         for address in &addresses {
             let ip = address.ip();
@@ -110,6 +99,42 @@ impl Fetcher {
         }
         if addresses.is_empty() { refuse(format!("{host} has no address")) } else { Ok(addresses) }
     }
+}
+
+/// The addresses of a name.
+///
+/// # Errors
+/// When nobody knows it, or not in time.
+pub async fn resolve(name: &str, port: u16) -> Result<Vec<SocketAddr>, FetchError> {
+    let found = in_time(name, lookup_host((name, port))).await?;
+    Ok(found.map_err(|error| FetchError::Failed(format!("'{name}' cannot be resolved: {error}")))?.collect())
+}
+
+/// Sends one request for a URL to the first of the addresses that answers; by TLS if the URL says https. Takes up no redirect.
+///
+/// # Errors
+/// Why no answer came. Any status is an answer. No error tells more of the URL than its host.
+pub async fn exchange<B>(
+    url: &Url,
+    addresses: &[SocketAddr],
+    tls: &Arc<ClientConfig>,
+    request: Request<B>,
+) -> Result<Answer, FetchError>
+where
+    B: Body<Data = Bytes, Error = Infallible> + Send + 'static,
+{
+    let host = url.host_str().unwrap_or_default().to_owned();
+    let stream = connect(addresses, &host).await?;
+    let response = if url.scheme() == "https" {
+        let name = ServerName::try_from(host.trim_matches(['[', ']']).to_owned());
+        let name = name.map_err(|_| FetchError::Refused(format!("'{host}' cannot have a certificate")))?;
+        let stream = in_time(&host, TlsConnector::from(Arc::clone(tls)).connect(name, stream)).await?;
+        let stream = stream.map_err(|error| FetchError::Failed(format!("{host}: {error}")))?;
+        send(stream, request, &host).await?
+    } else {
+        send(stream, request, &host).await?
+    };
+    Ok(Answer { host, response })
 }
 
 /// Connects to the first address that answers.
@@ -146,11 +171,14 @@ fn request(url: &Url, fetch: Fetch<'_>) -> Result<Request<Empty<Bytes>>, FetchEr
     request.body(Empty::new()).map_err(|error| FetchError::Refused(format!("the URL cannot be asked for: {error}")))
 }
 
-async fn send(
+async fn send<B>(
     stream: impl AsyncRead + AsyncWrite + Unpin + Send + 'static,
-    request: Request<Empty<Bytes>>,
+    request: Request<B>,
     host: &str,
-) -> Result<Response<Incoming>, FetchError> {
+) -> Result<Response<Incoming>, FetchError>
+where
+    B: Body<Data = Bytes, Error = Infallible> + Send + 'static,
+{
     let broken = |error: hyper::Error| FetchError::Failed(format!("{host} did not answer properly: {error}"));
     let (mut sender, connection) = http1::handshake(TokioIo::new(stream)).await.map_err(broken)?;
     // Ends with the body, or when that is dropped.

@@ -16,9 +16,10 @@ use std::sync::Arc;
 
 use ipnet::IpNet;
 use roost_types::{Code, Problem};
+use rustls::pki_types::CertificateDer;
 use rustls::{ClientConfig, RootCertStore};
 
-pub use connection::{Answer, Fetch, Rest};
+pub use connection::{Answer, Fetch, Rest, exchange, resolve};
 
 /// Fetches what policy allows.
 pub struct Fetcher {
@@ -32,19 +33,30 @@ impl Fetcher {
     /// # Errors
     /// When the TLS library cannot be set up.
     pub fn new(allowed: Vec<IpNet>) -> Result<Self, rustls::Error> {
-        let mut roots = RootCertStore::empty();
-        let found = rustls_native_certs::load_native_certs();
-        // Some stores hold certificates that nobody can read; the others still count.
-        let _ = roots.add_parsable_certificates(found.certs);
-        if roots.is_empty() {
-            tracing::warn!(
-                "this machine has no certificate authorities (package ca-certificates): no image can be fetched by https"
-            );
-        }
-        let provider = Arc::new(rustls::crypto::ring::default_provider());
-        let config = ClientConfig::builder_with_provider(provider).with_safe_default_protocol_versions()?;
-        Ok(Self { allowed, tls: Arc::new(config.with_root_certificates(roots).with_no_client_auth()) })
+        Ok(Self { allowed, tls: tls_client(Vec::new())? })
     }
+}
+
+/// TLS as a client that trusts this machine's certificates, and these.
+///
+/// # Errors
+/// When one of these is no certificate, or the TLS library cannot be set up.
+pub fn tls_client(more: Vec<CertificateDer<'static>>) -> Result<Arc<ClientConfig>, rustls::Error> {
+    let mut roots = RootCertStore::empty();
+    let found = rustls_native_certs::load_native_certs();
+    // Some stores hold certificates that nobody can read; the others still count.
+    let _ = roots.add_parsable_certificates(found.certs);
+    for certificate in more {
+        roots.add(certificate)?;
+    }
+    if roots.is_empty() {
+        tracing::warn!(
+            "this machine has no certificate authorities (package ca-certificates): nothing can be reached by https"
+        );
+    }
+    let provider = Arc::new(rustls::crypto::ring::default_provider());
+    let config = ClientConfig::builder_with_provider(provider).with_safe_default_protocol_versions()?;
+    Ok(Arc::new(config.with_root_certificates(roots).with_no_client_auth()))
 }
 
 /// Why something cannot be fetched.
